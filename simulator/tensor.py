@@ -1,0 +1,99 @@
+"""What a tensor is: shape, integer type and quantization. No values."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.errors import ModelError
+
+_DTYPE = re.compile(r"^([iu])([1-9]|[1-5]\d|6[0-4])$")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Shape (layout NHWC for 4-D activations, OHWI for filters) and element type.
+
+    ``dtype`` is ``i`` or ``u`` and the number of bits, as in ``i8``, ``u4``, ``i32``.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if not _DTYPE.match(self.dtype):
+            raise ModelError("tensor", f"element type {self.dtype!r}", "i1..i64, u1..u64")
+        if any(d < 1 for d in self.shape):
+            raise ModelError("tensor", f"shape {list(self.shape)}", "dimensions of at least 1")
+
+    @property
+    def bits(self) -> int:
+        return int(self.dtype[1:])
+
+    @property
+    def signed(self) -> bool:
+        return self.dtype[0] == "i"
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes when packed without gaps: a 4-bit element costs half a byte."""
+        return (self.elements * self.bits + 7) // 8
+
+    @property
+    def minimum(self) -> int:
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def maximum(self) -> int:
+        return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
+
+    @property
+    def container(self) -> np.dtype:
+        """Smallest numpy integer type that holds an element."""
+        width = next(w for w in (8, 16, 32, 64) if w >= self.bits)
+        return np.dtype(f"{'int' if self.signed else 'uint'}{width}")
+
+    def __str__(self) -> str:
+        return f"{self.dtype}[{','.join(str(d) for d in self.shape)}]"
+
+
+@dataclass(frozen=True)
+class QuantParams:
+    """``real = scale * (code - zero_point)``, per tensor (one entry) or along ``axis``.
+
+    Scales are float32 values held as Python floats, exactly as the model file stores them.
+    """
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.scales) != len(self.zero_points) or not self.scales:
+            raise ModelError(
+                "quantization",
+                f"{len(self.scales)} scales and {len(self.zero_points)} zero points",
+                "as many of each, at least one",
+            )
+        for scale in self.scales:
+            if not (math.isfinite(scale) and scale > 0):
+                raise ModelError("quantization", f"scale {scale}", "finite and above 0")
+
+    @property
+    def per_channel(self) -> bool:
+        return len(self.scales) > 1
+
+    @property
+    def scale(self) -> float:
+        return self.scales[0]
+
+    @property
+    def zero_point(self) -> int:
+        return self.zero_points[0]

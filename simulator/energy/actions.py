@@ -1,0 +1,96 @@
+"""The energy of each action of one device at one operating point, as plain numbers for kernels."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from simulator.energy.scaling import energy_factor, wire_factor
+from simulator.energy.table import Bounds, EnergyTable
+from simulator.errors import DeviceError
+from simulator.hwconfig import Device, OperatingPoint
+
+_KIB = 1024.0
+_LAW_KIB = 8.0  # capacity at which the table states the scratchpad's energy
+
+
+class ActionEnergies(NamedTuple):
+    """Picojoules per action, or per bit where the name says so.
+
+    ``mac`` is a multiplication and an addition at the array's own widths, registers not included.
+    """
+
+    mac: float
+    register_per_bit: float
+    scratchpad_read_per_bit: float
+    scratchpad_write_per_bit: float
+    accumulator_read_per_bit: float
+    accumulator_write_per_bit: float
+    vector_multiply: float
+    vector_add: float
+    vector_lookup: float
+    dram_per_bit: float
+    wire_per_bit: float
+    instruction: float
+
+
+def mac_pj(
+    table: EnergyTable,
+    ifmap_bits: int,
+    weight_bits: int,
+    accumulator_bits: int,
+    bounds: Bounds = "value",
+) -> float:
+    """``multiplier * ifmap_bits * weight_bits + adder * accumulator_bits``, at the table's node."""
+    multiplier = table.mac.multiplier_pj_per_bit2.at(bounds) * ifmap_bits * weight_bits
+    return multiplier + table.mac.adder_pj_per_bit.at(bounds) * accumulator_bits
+
+
+def sram_read_pj_per_bit(table: EnergyTable, bank_bytes: float, bounds: Bounds = "value") -> float:
+    """``E(8 KiB) * sqrt(KiB / 8)`` of one bank, at the table's node.
+
+    Word and bit lines both grow with the square root of a square bank. Fitted from 8 KiB to 1 MiB,
+    extrapolated outside.
+    """
+    at_8kib = table.scratchpad.read_pj_per_bit_at_8kib.at(bounds)
+    return at_8kib * math.sqrt(bank_bytes / _KIB / _LAW_KIB)
+
+
+def action_energies(
+    table: EnergyTable, device: Device, point: OperatingPoint, bounds: Bounds = "value"
+) -> ActionEnergies:
+    """What each action of ``device`` costs at ``point``, or the ``low`` or ``high`` end of it.
+
+    A scratchpad bank is the whole capacity over the number of banks, also where the layout is
+    split; the accumulator memory is one bank per array column. DRAM does not scale with node or
+    voltage, wires scale with voltage only, all else with both.
+    """
+    if device.dram.kind not in table.dram:
+        problem = f"dram.kind = {device.dram.kind!r} is not in energy table {table.name}"
+        raise DeviceError(device.name, problem, ", ".join(sorted(table.dram)))
+    array = device.array
+    where = f"{device.name}, operating point {point.name}"
+    scale = energy_factor(
+        device.energy.node_nm, point.voltage_v, table.node_nm, table.voltage_v, where
+    )
+    wire = table.wire.pj_per_bit_mm.at(bounds) * wire_factor(point.voltage_v, table.voltage_v)
+    bank_bytes = device.scratchpad.capacity_bytes / device.scratchpad.banks
+    column_bytes = device.accumulator.capacity_bytes / array.cols
+    scratchpad = scale * sram_read_pj_per_bit(table, bank_bytes, bounds)
+    accumulator = scale * sram_read_pj_per_bit(table, column_bytes, bounds)
+    write_over_read = table.scratchpad.write_over_read.at(bounds)
+    mac = mac_pj(table, array.ifmap_bits, array.weight_bits, array.accumulator_bits, bounds)
+    return ActionEnergies(
+        mac=scale * mac,
+        register_per_bit=scale * table.register_.write_pj_per_bit.at(bounds),
+        scratchpad_read_per_bit=scratchpad,
+        scratchpad_write_per_bit=scratchpad * write_over_read,
+        accumulator_read_per_bit=accumulator,
+        accumulator_write_per_bit=accumulator * write_over_read,
+        vector_multiply=scale * table.vector.multiply_pj.at(bounds),
+        vector_add=scale * table.vector.add_pj.at(bounds),
+        vector_lookup=scale * table.vector.lookup_pj.at(bounds),
+        dram_per_bit=table.dram[device.dram.kind].pj_per_bit.at(bounds),
+        wire_per_bit=wire * device.energy.wire_mm,
+        instruction=scale * table.instruction.pj.at(bounds),
+    )

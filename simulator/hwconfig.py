@@ -1,0 +1,355 @@
+"""A device: what a TOML file under ``hwconfigs/devices/`` may say, validated once, then frozen.
+
+Units are in the field names. Every number of a shipped device has an entry under ``[sources]`` that
+calls it ``published`` (and where) or ``estimated`` (and how).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from simulator.errors import DeviceError
+from simulator.resources import data_folder
+
+Positive = Annotated[int, Field(ge=1)]
+NotNegative = Annotated[int, Field(ge=0)]
+Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary"]
+VectorFunction = Literal["add", "average_pool", "max_pool", "rescale", "softmax"]
+
+DATAFLOWS: tuple[Dataflow, ...] = ("weight_stationary", "output_stationary", "input_stationary")
+OVERLAPS = ("serial", "pipelined", "ideal")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Array(_Section):
+    """The grid of PEs of one core."""
+
+    rows: Annotated[int, Field(ge=1, le=4096)]
+    cols: Annotated[int, Field(ge=1, le=4096)]
+    ifmap_bits: Annotated[int, Field(ge=1, le=16)] = 8
+    weight_bits: Annotated[int, Field(ge=1, le=16)] = 8
+    accumulator_bits: Annotated[int, Field(ge=8, le=64)] = 32
+    overflow: Literal["wrap", "saturate"] = "wrap"
+    dataflow: Dataflow = "weight_stationary"
+    overlap: Literal["serial", "pipelined", "ideal"] = "pipelined"
+    zero_point: Literal["subtract", "fold"] = Field(
+        "subtract",
+        description="subtract: operands enter the PEs as code - zero point; fold: raw codes enter, "
+        "the ifmap zero point is folded into the bias and padding holds the zero point",
+    )
+
+
+class UnifiedScratchpad(_Section):
+    """One memory shared by ifmaps, weights and ofmaps."""
+
+    layout: Literal["unified"]
+    capacity_bytes: Positive
+    buffers: Annotated[int, Field(ge=1, le=8)] = 2
+    banks: Positive = 1
+    read_bytes_per_cycle: Positive
+    resident_weights: bool = Field(
+        False, description="keep all weights on chip from one inference to the next if they fit"
+    )
+
+
+class SplitScratchpad(_Section):
+    """Separate regions: activations kept on chip, weights, and ofmap tiles on their way to DRAM."""
+
+    layout: Literal["split"]
+    ifmap_bytes: Positive
+    weight_bytes: Positive
+    ofmap_bytes: Positive
+    buffers: Annotated[int, Field(ge=1, le=8)] = 2
+    banks: Positive = 1
+    read_bytes_per_cycle: Positive
+    resident_weights: bool = Field(
+        False, description="keep all weights on chip from one inference to the next if they fit"
+    )
+
+    @property
+    def capacity_bytes(self) -> int:
+        return self.ifmap_bytes + self.weight_bytes + self.ofmap_bytes
+
+
+class Accumulator(_Section):
+    """The memory of partial sums behind the array."""
+
+    capacity_bytes: Positive
+    buffers: Annotated[int, Field(ge=1, le=8)] = 2
+
+
+class Vector(_Section):
+    """The unit for output stages, pooling, element-wise operators and tables."""
+
+    lanes: Positive
+    functions: tuple[VectorFunction, ...] = ("add", "average_pool", "max_pool", "rescale", "softmax")
+
+
+class Dma(_Section):
+    """The engine between DRAM and scratchpad."""
+
+    bytes_per_cycle: Positive
+    burst_bytes: Positive = 16
+    latency_cycles: NotNegative = 0
+
+
+class Dram(_Section):
+    """The memory behind the DMA: DRAM, flash or a host link."""
+
+    kind: str = Field(description="a key under [dram] of the energy table")
+    bandwidth_mb_per_s: PositiveReal = Field(description="decimal megabytes per second")
+
+
+class Host(_Section):
+    """The processor that runs what the device cannot."""
+
+    operations_per_s: PositiveReal
+    call_latency_s: Real
+    operation_pj: Real
+
+
+class OperatingPoint(_Section):
+    name: str
+    voltage_v: Annotated[float, Field(ge=0.3, le=2.0, allow_inf_nan=False)]
+    clock_mhz: PositiveReal
+
+
+class Energy(_Section):
+    """Which table the energy of an action comes from, and where to scale it to."""
+
+    table: str = "45nm"
+    node_nm: PositiveReal
+    wire_mm: Real = Field(description="distance of an operand from scratchpad to array")
+
+
+class Power(_Section):
+    """Power that flows whatever the array does, at the first operating point's voltage."""
+
+    leakage_mw: Real
+    idle_mw: Real = Field(description="clock tree, interfaces, DRAM refresh and the like")
+
+
+class Published(_Section):
+    """Published totals, kept to be compared with, never used by the model."""
+
+    peak_tops: PositiveReal | None = None
+    power_w: PositiveReal | None = None
+
+
+class Source(_Section):
+    status: Literal["published", "estimated"]
+    source: Annotated[str, Field(min_length=8)]
+
+
+class DeviceNumbers(NamedTuple):
+    """The device as plain integers, for kernels. Codes index :data:`DATAFLOWS`, ``OVERLAPS``."""
+
+    rows: int
+    cols: int
+    ifmap_bits: int
+    weight_bits: int
+    accumulator_bits: int
+    overlap: int
+    buffers: int
+    read_bytes_per_cycle: int
+    accumulator_bytes: int
+    accumulator_buffers: int
+    lanes: int
+    dma_bytes_per_cycle: int
+    burst_bytes: int
+    dma_latency_cycles: int
+    clock_khz: int
+    dram_kb_per_s: int
+
+
+class Device(_Section):
+    """A whole device. Construct with :func:`load_device` or :func:`parse_device`."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    title: str
+    device_class: str
+    description: str = ""
+    cores: Annotated[int, Field(ge=1, le=1)] = Field(
+        1, description="one core in this version; partitioning over several is not built yet"
+    )
+    array: Array
+    scratchpad: Annotated[UnifiedScratchpad | SplitScratchpad, Field(discriminator="layout")]
+    accumulator: Accumulator
+    vector: Vector
+    dma: Dma
+    dram: Dram
+    host: Host
+    operating_points: Annotated[tuple[OperatingPoint, ...], Field(min_length=1)]
+    energy: Energy
+    power: Power
+    published: Published = Published()
+    sources: dict[str, Source] = Field(
+        default_factory=dict,
+        description="dotted key, or the prefix of several, to where its number comes from",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Device:
+        names = [p.name for p in self.operating_points]
+        if len(set(names)) != len(names):
+            raise ValueError(f"operating_points: names {names} are not distinct")
+        words = self.accumulator.capacity_bytes * 8 // self.array.accumulator_bits
+        if words < self.accumulator.buffers:
+            raise ValueError(
+                f"accumulator.capacity_bytes: {self.accumulator.capacity_bytes} holds {words} "
+                f"accumulators of {self.array.accumulator_bits} bits, fewer than its "
+                f"{self.accumulator.buffers} buffers"
+            )
+        known = set(numeric_keys(self))
+        for key in self.sources:
+            if not any(k == key or k.startswith(key + ".") for k in known):
+                raise ValueError(f"sources: {key!r} names no key of this device")
+        return self
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of everything that can change a result (not of titles and sources)."""
+        content = self.model_dump_json(exclude={"title", "description", "sources", "published"})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def operating_point(self, name: str | None = None) -> OperatingPoint:
+        """The operating point called ``name``; the first one without a name."""
+        for point in self.operating_points:
+            if name is None or point.name == name:
+                return point
+        allowed = ", ".join(p.name for p in self.operating_points)
+        raise DeviceError(self.name, f"operating point {name!r}", allowed)
+
+    def peak_tops(self, point: OperatingPoint) -> float:
+        """2 operations per PE and cycle, in 1e12 per second."""
+        return 2e-6 * self.array.rows * self.array.cols * self.cores * point.clock_mhz
+
+    def numbers(self, point: OperatingPoint) -> DeviceNumbers:
+        a, s = self.array, self.scratchpad
+        return DeviceNumbers(
+            a.rows, a.cols, a.ifmap_bits, a.weight_bits, a.accumulator_bits,
+            OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
+            self.accumulator.capacity_bytes, self.accumulator.buffers, self.vector.lanes,
+            self.dma.bytes_per_cycle, self.dma.burst_bytes, self.dma.latency_cycles,
+            max(1, round(point.clock_mhz * 1000)), max(1, round(self.dram.bandwidth_mb_per_s * 1000)),
+        )  # fmt: skip
+
+
+def numeric_keys(device: Device) -> list[str]:
+    """Dotted keys of every number of ``device`` (list items by index, sources left out)."""
+
+    def walk(prefix: str, value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [k for key, v in value.items() for k in walk(f"{prefix}.{key}" if prefix else key, v)]
+        if isinstance(value, list | tuple):
+            return [k for i, v in enumerate(value) for k in walk(f"{prefix}.{i}", v)]
+        return [prefix] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+    return walk("", device.model_dump(exclude={"schema_version", "sources"}, exclude_none=True))
+
+
+def parse_device(text: str, where: str) -> Device:
+    """A device from TOML ``text``; ``where`` names it in errors."""
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DeviceError(where, f"not valid TOML: {error}") from None
+    return device_from_dict(content, where)
+
+
+def device_from_dict(content: dict[str, Any], where: str) -> Device:
+    """A device from nested plain values, as TOML gives them."""
+    try:
+        return Device.model_validate(_lists_to_tuples(content))
+    except ValidationError as error:
+        raise DeviceError(where, _first_problem(error), _allowed(error)) from None
+
+
+def _lists_to_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _lists_to_tuples(v) for k, v in value.items()}
+    return tuple(_lists_to_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    # Pydantic puts the chosen union member ("split") into the path; it is no key of the file.
+    path = [str(p) for p in first["loc"] if p not in ("unified", "split")]
+    key = ".".join(path) or "device"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        return f"{key}: unknown key{more}"
+    if kind in ("missing", "union_tag_not_found"):
+        return f"{key}: missing{more}"
+    if kind == "value_error":
+        return str(first["ctx"]["error"]) + more
+    return f"{key} = {first['input']!r}{more}"
+
+
+def _allowed(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        return _keys_at(tuple(first["loc"][:-1]))
+    if kind == "union_tag_not_found":
+        return "layout = 'unified' or 'split'"
+    if kind in ("missing", "value_error"):
+        return ""
+    message = str(first["msg"])
+    return message.removeprefix("Input should be ")
+
+
+def _keys_at(path: tuple[Any, ...]) -> str:
+    """The keys a section has, for the message about an unknown one."""
+    model: Any = Device
+    for part in path:
+        if part == "unified":
+            model = UnifiedScratchpad
+        elif part == "split":
+            model = SplitScratchpad
+        elif part == "operating_points":
+            model = OperatingPoint
+        elif part == "sources":
+            model = Source
+        elif isinstance(model, type) and part in getattr(model, "model_fields", {}):
+            model = model.model_fields[part].annotation
+    return ", ".join(getattr(model, "model_fields", {}))
+
+
+def device_names() -> list[str]:
+    """Names of the shipped devices."""
+    return sorted(p.stem for p in (data_folder("hwconfigs") / "devices").glob("*.toml"))
+
+
+def load_device(name_or_path: str | Path) -> Device:
+    """A shipped device by name, or any device file by path."""
+    path = Path(name_or_path)
+    if path.suffix != ".toml" and path.name == str(name_or_path):
+        if str(name_or_path) not in device_names():
+            allowed = f"{', '.join(device_names())}, or the path of a .toml file"
+            raise DeviceError("device", f"no device called {str(name_or_path)!r}", allowed)
+        path = data_folder("hwconfigs") / "devices" / f"{name_or_path}.toml"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceError(str(path), f"cannot be read: {error}") from None
+    return parse_device(text, str(path))
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a device file, for editors; shipped as ``hwconfigs/device.schema.json``."""
+    schema = Device.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -1,0 +1,64 @@
+"""Dataflows: one file each, with its cycle law, access counts and reduction order.
+
+The functions here choose by the dataflow's code, its index in ``hwconfig.DATAFLOWS``, so that they can
+be called from kernels.
+"""
+
+from __future__ import annotations
+
+from simulator.dataflows import input_stationary as _is
+from simulator.dataflows import output_stationary as _os
+from simulator.dataflows import weight_stationary as _ws
+from simulator.dataflows._common import Accesses, ArrayWork, Folds, Gemm, Grid, array_work
+from simulator.jit import jit
+
+__all__ = [
+    "Accesses", "ArrayWork", "Folds", "Gemm", "Grid",
+    "accesses", "packed_groups", "reduction_segment", "work",
+]  # fmt: skip
+
+_ws_folds, _os_folds, _is_folds = _ws.folds, _os.folds, _is.folds
+_ws_accesses, _os_accesses, _is_accesses = _ws.accesses, _os.accesses, _is.accesses
+_ws_packed, _os_packed, _is_packed = _ws.packed_groups, _os.packed_groups, _is.packed_groups
+_ws_segment, _os_segment = _ws.reduction_segment, _os.reduction_segment
+_is_segment = _is.reduction_segment
+
+
+@jit
+def work(dataflow: int, overlap: int, gemm: Gemm, grid: Grid) -> ArrayWork:
+    """Cycles of one tile."""
+    if dataflow == 0:
+        return array_work(_ws_folds(gemm, grid), grid, overlap)
+    if dataflow == 1:
+        return array_work(_os_folds(gemm, grid), grid, overlap)
+    return array_work(_is_folds(gemm, grid), grid, overlap)
+
+
+@jit
+def accesses(dataflow: int, gemm: Gemm, grid: Grid, first_k: bool) -> Accesses:
+    """Words moved by one tile."""
+    if dataflow == 0:
+        return _ws_accesses(gemm, grid, first_k)
+    if dataflow == 1:
+        return _os_accesses(gemm, grid, first_k)
+    return _is_accesses(gemm, grid, first_k)
+
+
+@jit
+def packed_groups(dataflow: int, gemm: Gemm, grid: Grid) -> int:
+    """Groups that share a fold."""
+    if dataflow == 0:
+        return _ws_packed(gemm, grid)
+    if dataflow == 1:
+        return _os_packed(gemm, grid)
+    return _is_packed(gemm, grid)
+
+
+@jit
+def reduction_segment(dataflow: int, k: int, rows: int) -> int:
+    """Products chained in the array before one addition to the accumulator memory."""
+    if dataflow == 0:
+        return _ws_segment(k, rows)
+    if dataflow == 1:
+        return _os_segment(k, rows)
+    return _is_segment(k, rows)

@@ -1,0 +1,134 @@
+"""What every dataflow's law is made of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from simulator.fixedpoint.width import ceil_div
+from simulator.jit import jit
+
+SERIAL, PIPELINED, IDEAL = 0, 1, 2
+
+
+class Gemm(NamedTuple):
+    """The matrix product of one tile: ``groups`` independent m x k by k x n products."""
+
+    m: int
+    k: int
+    n: int
+    groups: int
+
+
+class Grid(NamedTuple):
+    """The array and what feeds it; ``port_bytes`` per cycle is shared by both operands."""
+
+    rows: int
+    cols: int
+    ifmap_bits: int
+    weight_bits: int
+    port_bytes: int
+
+
+class Folds(NamedTuple):
+    """Passes over the array: ``full`` ones of ``full_stream`` cycles, then ``rest`` ones.
+
+    A fold loads its stationary operand in ``load`` cycles (0 where nothing is stationary), then
+    streams; ``interval`` is the least number of cycles between the ends of two streams.
+    ``port_stream_bits`` and ``port_load_bits`` are what a cycle of either asks of the scratchpad.
+    """
+
+    full: int
+    full_stream: int
+    rest: int
+    rest_stream: int
+    load: int
+    interval: int
+    port_stream_bits: int
+    port_load_bits: int
+
+
+class Accesses(NamedTuple):
+    """Words moved by one tile: scratchpad reads, accumulator traffic, and PE activity.
+
+    ``pe_cycles`` counts a PE each time an operand passes it, a zero off the diagonal of a packed
+    grouped product included.
+    """
+
+    ifmap_reads: int
+    weight_reads: int
+    psum_reads: int
+    psum_writes: int
+    pe_cycles: int
+
+
+class ArrayWork(NamedTuple):
+    """One tile on the array, in cycles.
+
+    The stationary operand loads for ``load`` cycles, then operands stream for ``body + last`` cycles,
+    starting at least ``lead`` cycles after the last operand of the tile before (its sums still occupy
+    the output buses); after ``body`` of them the last fold begins and the next tile may load; results are complete
+    ``skew`` cycles after the last operand went in. ``body + last`` = ``compute`` (operands entering)
+    + ``wait_load`` + ``wait_drain`` + ``stall`` (scratchpad port too narrow).
+    """
+
+    load: int
+    lead: int
+    body: int
+    last: int
+    skew: int
+    compute: int
+    wait_load: int
+    wait_drain: int
+    stall: int
+
+
+@jit
+def pe_cycles(gemm: Gemm, packed: int) -> int:
+    """Operand passages through PEs when ``packed`` groups share a fold on its diagonal."""
+    rest = gemm.groups % packed
+    return gemm.m * gemm.k * gemm.n * ((gemm.groups // packed) * packed * packed + rest * rest)
+
+
+@jit
+def _port_cycles(cycles: int, bits_per_cycle: int, port_bytes: int) -> int:
+    return max(cycles, ceil_div(cycles * bits_per_cycle, 8 * port_bytes))
+
+
+@jit
+def array_work(folds: Folds, grid: Grid, overlap: int) -> ArrayWork:
+    """Play ``folds`` under an overlap mode.
+
+    ``serial``: load, stream and drain of each fold back to back (SCALE-Sim's count). ``pipelined``:
+    the next fold loads while this one streams and streams follow each other without a drain between.
+    ``ideal``: streams alone.
+    """
+    count = folds.full + folds.rest
+    streams = folds.full * folds.full_stream + folds.rest * folds.rest_stream
+    full = _port_cycles(folds.full_stream, folds.port_stream_bits, grid.port_bytes)
+    rest = _port_cycles(folds.rest_stream, folds.port_stream_bits, grid.port_bytes)
+    stall = folds.full * full + folds.rest * rest - streams
+    last = rest if folds.rest > 0 else full
+    skew = grid.rows + grid.cols - 2
+    if overlap == 2:
+        return ArrayWork(0, 0, streams + stall - last, last, 0, streams, 0, 0, stall)
+    load = folds.load
+    if load > 0:
+        load = _port_cycles(load, folds.port_load_bits, grid.port_bytes)
+    if overlap == 0:
+        wait_load = (count - 1) * load
+        wait_drain = (count - 1) * skew
+        body = streams + stall - last + wait_load + wait_drain
+        return ArrayWork(load, 0, body, last, skew, streams, wait_load, wait_drain, stall)
+    # Loads fall between stream starts, so a short stream makes the next fold wait; the output bus
+    # needs the ends of streams `interval` apart, so there a short stream waits itself.
+    wait_load = (folds.full - 1) * max(load - full, 0)
+    wait_drain = (folds.full - 1) * max(folds.interval - full, 0)
+    if folds.rest > 0:
+        wait_load += max(load - full, 0) + (folds.rest - 1) * max(load - rest, 0)
+        wait_drain += folds.rest * max(folds.interval - rest, 0)
+    if load > 0:
+        wait_drain = 0
+    first = full if folds.full > 0 else rest
+    lead = max(folds.interval - first, 0) if load == 0 else 0
+    body = streams + stall - last + wait_load + wait_drain
+    return ArrayWork(load, lead, body, last, skew, streams, wait_load, wait_drain, stall)

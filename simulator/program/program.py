@@ -1,0 +1,101 @@
+"""The program: the narrow waist between the compiler and the three engines."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from simulator.hwconfig import Device
+from simulator.program.commands import Command
+from simulator.tensor import QuantParams, TensorSpec
+
+DRAM = "dram"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a tensor lies while commands ``first`` to ``last`` run (-1: before the first).
+
+    ``region`` is ``dram`` or a scratchpad region (``unified``, ``ifmap``). Tensors that share an
+    address and a lifetime are one tensor under two names (RESHAPE).
+    """
+
+    name: str
+    spec: TensorSpec
+    quantization: QuantParams | None
+    region: str
+    address_bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class StreamBuffer:
+    """Scratchpad room for tiles on their way: ``role`` is weights, ifmap, second_ifmap or ofmap.
+
+    ``first`` .. ``last`` are the commands during which the room is taken.
+    """
+
+    command: int
+    role: str
+    region: str
+    address_bytes: int
+    size_bytes: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """Commands in order, where their tensors lie, and the constants they name.
+
+    ``capacities`` are the scratchpad regions the addresses refer to. ``resident_weight_bytes`` is above
+    0 where all weights stay on chip between inferences.
+    """
+
+    name: str
+    profile: str
+    device: Device
+    model_sha256: str
+    placements: Mapping[str, Placement]
+    buffers: tuple[StreamBuffer, ...]
+    constants: Mapping[str, np.ndarray]
+    commands: tuple[Command, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    capacities: tuple[tuple[str, int], ...]
+    resident_weight_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "placements", MappingProxyType(dict(self.placements)))
+        frozen = {}
+        for name, values in self.constants.items():
+            values = np.ascontiguousarray(values)
+            values.flags.writeable = False
+            frozen[name] = values
+        object.__setattr__(self, "constants", MappingProxyType(frozen))
+
+    @cached_property
+    def scratchpad_peak_bytes(self) -> int:
+        """Most scratchpad bytes taken at once, over all commands and regions."""
+        ranges = [(b.size_bytes, b.first, b.last) for b in self.buffers]
+        seen: set[tuple[str, int, int]] = set()
+        for p in self.placements.values():
+            key = (p.region, p.address_bytes, p.first)
+            if p.region != DRAM and key not in seen:
+                seen.add(key)
+                ranges.append((p.spec.size_bytes, p.first, p.last))
+        return max(
+            (sum(s for s, f, e in ranges if f <= i <= e) for i in range(len(self.commands))), default=0
+        )
+
+
+def constant_digest(values: np.ndarray) -> str:
+    """SHA-256 of a constant's type, shape and values."""
+    header = f"{values.dtype} {values.shape} ".encode()
+    return hashlib.sha256(header + np.ascontiguousarray(values).tobytes()).hexdigest()

@@ -1,0 +1,148 @@
+"""What must hold of every program, whoever made it: checked after compiling and after parsing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulator.errors import ProgramError
+from simulator.fixedpoint.requantize import KINDS
+from simulator.hwconfig import DATAFLOWS
+from simulator.program.commands import Command, Host, Matmul, Move, Vector
+from simulator.program.program import DRAM, Program
+
+
+def verify_program(program: Program) -> Program:
+    """``program`` unchanged, or a :class:`ProgramError` that names the command and what is wrong."""
+    made = {n for i in program.inputs for n in program.placements if _same_bytes(program, n, i)}
+    for index, command in enumerate(program.commands):
+        where = f"{program.name}: command {index} ({command.operator} {command.name!r})"
+        for problem in _problems(program, index, command, made):
+            raise ProgramError(where, problem)
+        made |= {n for n in program.placements if _same_bytes(program, n, command.ofmap)}
+    for name in program.outputs:
+        if name not in made:
+            raise ProgramError(program.name, f"output {name!r} is never written")
+    _verify_memory(program)
+    return program
+
+
+def _same_bytes(program: Program, a: str, b: str) -> bool:
+    p, q = program.placements[a], program.placements[b]
+    return (p.region, p.address_bytes, p.first, p.last) == (q.region, q.address_bytes, q.first, q.last)
+
+
+def _problems(program: Program, index: int, command: Command, made: set[str]) -> Iterator[str]:
+    for name in (*command.inputs, command.ofmap):
+        if name not in program.placements:
+            yield f"tensor {name!r} has no place"
+    for name in command.inputs:
+        if name not in made:
+            yield f"reads {name!r} before it is written"
+    for name in (*command.inputs, command.ofmap):
+        place = program.placements[name]
+        if not place.first <= index <= place.last:
+            yield f"uses {name!r} outside its life, commands {place.first} to {place.last}"
+    if isinstance(command, Host):
+        if any(program.placements[n].region != DRAM for n in (*command.inputs, command.ofmap)):
+            yield "runs on the host but its tensors are not in DRAM"
+        yield from _shape_problems(program, command.command)
+        return
+    yield from _stream_problems(program, index, command)
+    if isinstance(command, Matmul | Vector):
+        yield from _nest_problems(program, command)
+        yield from _shape_problems(program, command)
+
+
+def _stream_problems(
+    program: Program, index: int, command: Matmul | Vector | Move
+) -> Iterator[str]:
+    flags = [command.streams.ifmap, command.streams.second_ifmap]
+    for name, flag in zip(command.inputs, flags, strict=False):
+        if flag != (program.placements[name].region == DRAM):
+            yield f"says {'stream' if flag else 'on chip'} for {name!r}, which lies elsewhere"
+    if command.streams.ofmap != (program.placements[command.ofmap].region == DRAM):
+        yield "says otherwise of its ofmap than where that lies"
+    if isinstance(command, Move):
+        return
+    wanted = {
+        "ifmap": command.streams.ifmap,
+        "second_ifmap": command.streams.second_ifmap,
+        "weights": isinstance(command, Matmul),
+        "ofmap": command.streams.ofmap,
+    }
+    roles = {b.role for b in program.buffers if b.command == index}
+    if roles != {role for role, needed in wanted.items() if needed}:
+        yield f"has stream buffers for {sorted(roles)}"
+
+
+def _nest_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
+    nest = command.nest
+    extents = (nest.out_h, nest.out_w, nest.groups, nest.n, nest.k)
+    tiles = (nest.tile_h, nest.tile_w, nest.tile_g, nest.tile_n, nest.tile_k)
+    if any(not 1 <= t <= e for t, e in zip(tiles, extents, strict=True)):
+        yield f"tiles {tiles} do not lie within {extents}"
+    outputs = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
+    if outputs != program.placements[command.ofmap].spec.elements:
+        yield f"its nest makes {outputs} elements"
+    if isinstance(command, Matmul):
+        words = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
+        device = program.device
+        available = device.accumulator.capacity_bytes * 8 // device.array.accumulator_bits
+        if words * device.accumulator.buffers > available:
+            yield f"a tile of {words} outputs exceeds {available} accumulators"
+    elif command.function == "softmax" and (nest.tile_n, nest.tile_k) != (nest.n, nest.k):
+        yield "splits a softmax row"
+
+
+def _shape_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
+    nest = command.nest
+    if isinstance(command, Vector):
+        return
+    shapes = {
+        command.weights: (nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n),
+        command.bias: (nest.groups * nest.n,),
+        command.requantize.multiplier: (nest.groups * nest.n,),
+        command.requantize.shift: (nest.groups * nest.n,),
+    }
+    for name, shape in shapes.items():
+        if name not in program.constants:
+            yield f"constant {name!r} is missing"
+        elif program.constants[name].shape != shape:
+            yield f"constant {name!r} has shape {program.constants[name].shape}, not {shape}"
+    if command.requantize.kind not in KINDS:
+        yield f"requantizer {command.requantize.kind!r}, not one of {', '.join(KINDS)}"
+    if command.dataflow not in DATAFLOWS:
+        yield f"dataflow {command.dataflow!r}, not one of {', '.join(DATAFLOWS)}"
+
+
+def _verify_memory(program: Program) -> None:
+    """Nothing alive at the same time shares a byte, and everything lies within its region."""
+    capacities = dict(program.capacities)
+    roots: dict[tuple[str, int, int, int], tuple[str, int]] = {}
+    for p in program.placements.values():
+        key = (p.region, p.address_bytes, p.first, p.last)
+        roots[key] = (p.name, max(p.spec.size_bytes, roots.get(key, ("", 0))[1]))
+    taken = [
+        (region, address, address + size, first, last, name)
+        for (region, address, first, last), (name, size) in roots.items()
+    ]
+    taken += [
+        (b.region, b.address_bytes, b.address_bytes + b.size_bytes, b.first, b.last,
+         f"{b.role} of command {b.command}")
+        for b in program.buffers
+    ]  # fmt: skip
+    for region, start, end, _, _, name in taken:
+        if start < 0 or (region != DRAM and end > capacities.get(region, -1)):
+            raise ProgramError(
+                program.name, f"{name} at {region}@{start}..{end}",
+                f"within {capacities.get(region, 0)} bytes of region {region!r}",
+            )  # fmt: skip
+    taken.sort(key=lambda t: (t[0], t[1]))
+    for i, (region, _, end, first, last, name) in enumerate(taken):
+        for other in taken[i + 1 :]:
+            if other[0] != region or other[1] >= end:
+                break
+            if other[3] <= last and first <= other[4]:
+                raise ProgramError(
+                    program.name, f"{name} and {other[5]} share bytes of {region} at {other[1]}"
+                )

@@ -1,0 +1,329 @@
+"""From graph to program.
+
+1. ``lower`` turns each node into a command (or a second name for a tensor, or a Host command).
+2. ``_Plan`` keeps activations on chip as long as they fit beside the stream buffers of every command,
+   choosing tiles for the room that is left; where they do not fit, the largest goes to DRAM.
+3. Weights of a command are prefetched while the one before it runs, where there is room.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from simulator.compiler.allocate import Request, aligned, allocate
+from simulator.compiler.tile import Choice, Room, choose, feasible, footprint
+from simulator.dataflows import Grid
+from simulator.errors import CompileError
+from simulator.fixedpoint.width import ceil_div
+from simulator.graph import Graph, Node
+from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
+from simulator.ops import operator
+from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
+from simulator.program.nest import macs
+from simulator.program.program import DRAM, Placement, Program, StreamBuffer
+from simulator.program.traffic import CommandNumbers, numbers_of
+from simulator.program.verify import verify_program
+from simulator.tensor import TensorSpec
+
+# A choice that leaves room for the next command's weights is taken if it costs at most this much more.
+_PREFETCH_TOLERANCE = 1.02
+
+
+def compile_graph(graph: Graph, device: Device, point: OperatingPoint | None = None) -> Program:
+    """The verified program of ``graph`` on ``device``; tiles are chosen for ``point``'s clock."""
+    compiler = _Compiler(graph, device, point or device.operating_point())
+    return verify_program(compiler.program())
+
+
+@dataclass(frozen=True)
+class _Lowered:
+    commands: tuple[Command, ...]
+    constants: dict[str, np.ndarray]
+    root_of: dict[str, str]  # every activation -> the tensor whose bytes it names
+
+
+def _lower_node(graph: Graph, node: Node, device: Device) -> tuple[Command | None, dict, str]:
+    described = operator(node.operator)
+    lowered = described.lower(graph, node, device)
+    command = lowered.command
+    failing = [r for r in described.DEVICE_RULES if not r(graph, node, device)]
+    if failing and isinstance(command, Matmul | Vector):
+        operations = macs(command.nest) * 2
+        if isinstance(command, Vector):
+            operations = graph.spec(command.ofmap).elements * command.lane.cycles
+        reason = "; ".join((rule.__doc__ or "").strip() for rule in failing)
+        command = Host(command, operations, f"the device does not meet: {reason}")
+    return command, dict(lowered.constants), lowered.alias_of
+
+
+def _lower(graph: Graph, device: Device) -> _Lowered:
+    commands: list[Command] = []
+    constants: dict[str, np.ndarray] = {}
+    root_of = {name: name for name in graph.inputs}
+    for node in graph.nodes:
+        command, own, alias_of = _lower_node(graph, node, device)
+        target = node.outputs[0]
+        root_of[target] = root_of[alias_of] if alias_of else target
+        constants.update(own)
+        if command is not None:
+            commands.append(command)
+    if not commands:
+        raise CompileError(graph.name, "has nothing to run", "at least one operator")
+    return _Lowered(tuple(commands), constants, root_of)
+
+
+class _Compiler:
+    """One compilation; lives for one call of :func:`compile_graph`."""
+
+    def __init__(self, graph: Graph, device: Device, point: OperatingPoint) -> None:
+        self.graph, self.device = graph, device
+        self.numbers = device.numbers(point)
+        a = device.array
+        self.grid = Grid(
+            a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle
+        )
+        pad = device.scratchpad
+        self.split = isinstance(pad, SplitScratchpad)
+        if isinstance(pad, SplitScratchpad):
+            self.capacities = {
+                "ifmap": pad.ifmap_bytes, "weights": pad.weight_bytes, "ofmap": pad.ofmap_bytes
+            }  # fmt: skip
+        else:
+            self.capacities = {"unified": pad.capacity_bytes}
+        self.lowered = _lower(graph, device)
+        self.specs = {name: graph.spec(name) for name in self.lowered.root_of}
+        self.lives = self._lives()
+
+    def region(self, role: str) -> str:
+        """Scratchpad region of a stream buffer or (``ifmap``) of an activation kept on chip."""
+        if not self.split:
+            return "unified"
+        return "ifmap" if role == "second_ifmap" else role
+
+    def _lives(self) -> dict[str, tuple[int, int]]:
+        """First and last command of every root tensor; outputs outlive the program."""
+        root_of, commands = self.lowered.root_of, self.lowered.commands
+        lives = {root_of[name]: (-1, -1) for name in self.graph.inputs}
+        for i, command in enumerate(commands):
+            lives[root_of[command.ofmap]] = (i, i)
+            for name in command.inputs:
+                lives[root_of[name]] = (lives[root_of[name]][0], i)
+        for name in self.graph.outputs:
+            lives[root_of[name]] = (lives[root_of[name]][0], len(commands))
+        return lives
+
+    def always_in_dram(self) -> set[str]:
+        """Graph inputs and outputs, and what the host reads or writes."""
+        root_of = self.lowered.root_of
+        names = {*self.graph.inputs, *self.graph.outputs}
+        for command in self.lowered.commands:
+            if isinstance(command, Host):
+                names |= {*command.inputs, command.ofmap}
+        return {root_of[n] for n in names}
+
+    def weight_bytes(self) -> list[int]:
+        """Bytes of each command's weights with what their channels bring along."""
+        sizes = []
+        for command in self.lowered.commands:
+            bits = 0
+            if isinstance(command, Matmul):
+                nest = command.nest
+                channels = nest.groups * nest.n
+                bits = channels * nest.k * nest.kernel_h * nest.kernel_w * command.weight_bits
+                bits += channels * command.channel_bits
+            sizes.append(ceil_div(bits, 8))
+        return sizes
+
+    def program(self) -> Program:
+        resident = 0
+        if self.device.scratchpad.resident_weights:
+            total = sum(aligned(size) for size in self.weight_bytes())
+            limit = self.capacities.get("weights", self.capacities.get("unified", 0) // 2)
+            resident = total if total <= limit else 0
+        spilled = self.always_in_dram()
+        while True:
+            plan = _Plan(self, spilled, resident > 0)
+            failed = plan.failed_at
+            if failed is None:
+                return plan.program(resident)
+            victim = self._victim(failed, spilled)
+            if victim is None and resident:
+                resident = 0
+            elif victim is None:
+                raise CompileError(
+                    f"{self.graph.name} on {self.device.name}", plan.problem,
+                    "a larger scratchpad or accumulator memory",
+                )  # fmt: skip
+            else:
+                spilled = spilled | {victim}
+
+    def _victim(self, command: int, spilled: set[str]) -> str | None:
+        """The largest activation on chip while ``command`` runs."""
+        on_chip = [
+            name for name, (first, last) in self.lives.items()
+            if first <= command <= last and name not in spilled
+        ]  # fmt: skip
+        return max(on_chip, key=lambda n: (self.specs[n].size_bytes, n), default=None)
+
+
+class _Plan:
+    """One attempt with a given set of spilled tensors."""
+
+    def __init__(self, compiler: _Compiler, spilled: set[str], resident_weights: bool) -> None:
+        self.c, self.spilled, self.resident_weights = compiler, spilled, resident_weights
+        self.failed_at: int | None = None
+        self.problem = ""
+        self.commands: list[Command] = []
+        self.sizes: list[dict[str, int]] = []
+        weights = compiler.weight_bytes() if resident_weights else []
+        self.pinned = [aligned(w) for w in weights]
+        for i in range(len(compiler.lowered.commands)):
+            if not self._tile(i):
+                return
+        self._place()
+
+    def _on_chip_bytes(self, index: int) -> int:
+        return sum(
+            aligned(self.c.specs[name].size_bytes)
+            for name, (first, last) in self.c.lives.items()
+            if first <= index <= last and name not in self.spilled
+        )
+
+    def _room(self, index: int) -> Room:
+        used, pinned, caps = self._on_chip_bytes(index), sum(self.pinned), self.c.capacities
+        # Stream buffers are aligned one by one; at most four of them round up.
+        slack = 4 * aligned(1)
+        if self.c.split:
+            return Room(
+                0, caps["ifmap"] - used - slack, caps["weights"] - pinned, caps["ofmap"] - slack, True
+            )
+        return Room(caps["unified"] - used - pinned - slack, 0, 0, 0, False)
+
+    def _streams(self, command: Command) -> Streams:
+        root_of = self.c.lowered.root_of
+        inputs = [root_of[name] in self.spilled for name in command.inputs]
+        return Streams(
+            weights=isinstance(command, Matmul) and not self.resident_weights,
+            ifmap=inputs[0],
+            second_ifmap=len(inputs) > 1 and inputs[1],
+            ofmap=root_of[command.ofmap] in self.spilled,
+        )
+
+    def _tile(self, index: int) -> bool:
+        command = self.c.lowered.commands[index]
+        if isinstance(command, Host):
+            self.commands.append(command)
+            self.sizes.append({})
+            return True
+        command = replace(command, streams=self._streams(command))
+        if isinstance(command, Move):
+            self.commands.append(command)
+            self.sizes.append({})
+            return self._on_chip_fits(index)
+        numbers = numbers_of(command, self.c.specs, self.c.device, self.c.numbers.clock_khz)
+        choice = self._choose(command, numbers, self._room(index))
+        if not feasible(choice):
+            self.failed_at = index
+            self.problem = f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit"
+            return False
+        need = footprint(choice.nest, numbers, self.c.numbers.buffers)
+        self.commands.append(replace(command, nest=choice.nest))
+        self.sizes.append(
+            {"ifmap": need.ifmap, "second_ifmap": need.second, "weights": need.weights,
+             "ofmap": need.ofmap}
+        )  # fmt: skip
+        return True
+
+    def _on_chip_fits(self, index: int) -> bool:
+        region = self.c.region("ifmap")
+        if self._on_chip_bytes(index) > self.c.capacities[region]:
+            self.failed_at, self.problem = index, "its activations do not fit"
+            return False
+        return True
+
+    def _choose(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> Choice:
+        machine, grid = self.c.numbers, self.c.grid
+        best = choose(command.nest, numbers, machine, grid, room)
+        if not numbers.stream_weights or not feasible(best):
+            return best
+        smaller = room._replace(shared=room.shared * 3 // 4, weights=room.weights // 2)
+        frugal = choose(command.nest, numbers, machine, grid, smaller)
+        return frugal if frugal.cycles <= best.cycles * _PREFETCH_TOLERANCE else best
+
+    def _prefetchable(self) -> set[int]:
+        """Commands whose weights have room, by size alone, while the command before them runs."""
+        region = self.c.region("weights")
+        found: set[int] = set()
+        for i in range(1, len(self.commands)):
+            size = self.sizes[i].get("weights", 0)
+            if not size:
+                continue
+            used = sum(aligned(s) for role, s in self.sizes[i - 1].items() if self.c.region(role) == region)
+            used += sum(self.pinned) + (0 if self.c.split else self._on_chip_bytes(i - 1))
+            if used + aligned(size) <= self.c.capacities[region]:
+                found.add(i)
+        return found
+
+    def _requests(self, prefetched: set[int]) -> list[Request]:
+        region = self.c.region("ifmap")
+        last_command = len(self.commands) - 1
+        requests = [
+            Request(name, DRAM if name in self.spilled else region, self.c.specs[name].size_bytes, *life)
+            for name, life in self.c.lives.items()
+        ]
+        for i, sizes in enumerate(self.sizes):
+            for role, size in sizes.items():
+                first = i - 1 if role == "weights" and i in prefetched else i
+                if size:
+                    requests.append(Request((i, role), self.c.region(role), size, first, i))
+        requests += [
+            Request((i, "weights"), self.c.region("weights"), size, 0, last_command)
+            for i, size in enumerate(self.pinned) if size
+        ]  # fmt: skip
+        return requests
+
+    def _place(self) -> None:
+        prefetched = self._prefetchable()
+        while True:
+            self.requests = self._requests(prefetched)
+            self.addresses, failed = allocate(self.requests, self.c.capacities)
+            if failed is None:
+                self.prefetched = prefetched
+                return
+            near = {i for i in prefetched if failed.first <= i <= failed.last + 1}
+            if near:
+                prefetched = prefetched - near
+            elif prefetched:
+                prefetched = set()
+            else:
+                self.failed_at = max(failed.first, 0)
+                self.problem = f"{failed.size_bytes} bytes for {failed.key} find no place"
+                return
+
+    def program(self, resident_weight_bytes: int) -> Program:
+        c = self.c
+        commands = [
+            replace(k, streams=replace(k.streams, prefetched=True))
+            if i in self.prefetched and isinstance(k, Matmul) else k
+            for i, k in enumerate(self.commands)
+        ]  # fmt: skip
+        placements = {}
+        for name, root in c.lowered.root_of.items():
+            region = DRAM if root in self.spilled else c.region("ifmap")
+            placements[name] = Placement(
+                name, c.specs[name], c.graph.tensors[name].quantization, region,
+                self.addresses[root], *c.lives[root],
+            )  # fmt: skip
+        buffers = tuple(
+            StreamBuffer(r.key[0], r.key[1], r.region, self.addresses[r.key], r.size_bytes, r.first, r.last)
+            for r in self.requests if isinstance(r.key, tuple)
+        )  # fmt: skip
+        return Program(
+            c.graph.name, c.graph.profile, c.device, c.graph.sha256, placements, buffers,
+            c.lowered.constants, tuple(commands), c.graph.inputs, c.graph.outputs,
+            tuple(c.capacities.items()), resident_weight_bytes,
+        )  # fmt: skip
+
+

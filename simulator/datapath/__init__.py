@@ -1,0 +1,1 @@
+"""Values: executes a program's commands, bytes in, bytes out."""

@@ -1,0 +1,262 @@
+"""Matrix products on values: walks a Matmul's nest tile by tile, accumulates, requantizes.
+
+Arrays: ``x`` (samples, in_h, in_w, groups * k) codes; ``weights`` (groups, kernel_h, kernel_w, k, n)
+codes; results (samples, out_h, out_w, groups * n). Samples are the batch of the model times the inputs
+run at once: the batch loop is outermost in every nest, so running them together changes nothing.
+
+Two accumulations give the same bits wherever both apply:
+
+* ``sum_tile``: exact sums in any order, for accumulators that wrap or provably never overflow;
+* ``chain_tile``: the device's own order, one narrowing addition at a time, for saturating ones.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.dataflows import reduction_segment
+from simulator.fixedpoint.requantize import requantize
+from simulator.fixedpoint.width import fits, saturate, wrap
+from simulator.jit import jit
+from simulator.program.nest import Nest, Tile, tile_at, tile_count
+
+
+class Numerics(NamedTuple):
+    """How a Matmul's integers behave; ``segment_rows`` is the array height that splits a reduction."""
+
+    ifmap_offset: int
+    weight_offset: int
+    pad_code: int
+    accumulator_bits: int
+    saturating: bool
+    dataflow: int
+    array_rows: int
+    requantizer: int
+    zero_point: int
+    clamp_min: int
+    clamp_max: int
+
+
+class Channels(NamedTuple):
+    """Per output channel, int64: bias, and the requantizer's multiplier and shift."""
+
+    bias: np.ndarray
+    multiplier: np.ndarray
+    shift: np.ndarray
+
+
+class Counters(NamedTuple):
+    """What one Matmul did: ``overflows`` are outputs whose accumulator overflowed."""
+
+    macs: int
+    tiles: int
+    overflows: int
+
+
+@jit
+def _add_dense(nest, tile, numerics, image, weights, sums):
+    """Exact sums of one group's window, output channels innermost so that they vectorise."""
+    pad = np.int64(numerics.pad_code - numerics.ifmap_offset)  # 17 bits at most
+    offset = np.int64(numerics.ifmap_offset)
+    w_offset = np.int64(numerics.weight_offset)
+    cols = tile.w1 - tile.w0
+    for g in range(tile.g0, tile.g1):
+        first = (g - tile.g0) * (tile.n1 - tile.n0)
+        for oy in range(tile.h0, tile.h1):
+            for ox in range(tile.w0, tile.w1):
+                row = sums[(oy - tile.h0) * cols + ox - tile.w0, first:]
+                for ky in range(nest.kernel_h):
+                    iy = oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
+                    for kx in range(nest.kernel_w):
+                        ix = ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
+                        inside = 0 <= iy < nest.in_h and 0 <= ix < nest.in_w
+                        if not inside and pad == 0:
+                            continue
+                        for k in range(tile.k0, tile.k1):
+                            value = pad
+                            if inside:
+                                value = np.int64(image[iy, ix, g * nest.k + k]) - offset
+                            taps = weights[g, ky, kx, k, tile.n0 : tile.n1]
+                            for n in range(taps.size):
+                                # |product| < 2**34; the sums' type is chosen to hold their sum.
+                                row[n] += value * (np.int64(taps[n]) - w_offset)
+
+
+@jit
+def _add_depthwise(nest, tile, numerics, image, taps, sums):
+    """Exact sums where every group has one input and one output channel: groups innermost."""
+    pad = np.int64(numerics.pad_code - numerics.ifmap_offset)
+    offset = np.int64(numerics.ifmap_offset)
+    w_offset = np.int64(numerics.weight_offset)
+    cols = tile.w1 - tile.w0
+    for oy in range(tile.h0, tile.h1):
+        for ox in range(tile.w0, tile.w1):
+            row = sums[(oy - tile.h0) * cols + ox - tile.w0]
+            for ky in range(nest.kernel_h):
+                iy = oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
+                for kx in range(nest.kernel_w):
+                    ix = ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
+                    tap = taps[ky, kx, tile.g0 : tile.g1]
+                    if 0 <= iy < nest.in_h and 0 <= ix < nest.in_w:
+                        pixel = image[iy, ix, tile.g0 : tile.g1]
+                        for g in range(tap.size):
+                            value = np.int64(pixel[g]) - offset
+                            row[g] += value * (np.int64(tap[g]) - w_offset)
+                    elif pad != 0:
+                        for g in range(tap.size):
+                            row[g] += pad * (np.int64(tap[g]) - w_offset)
+
+
+@jit
+def _operand(nest, numerics, image, oy, ox, ky, kx, channel):
+    """What enters the PE for one tap."""
+    iy = oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
+    ix = ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
+    if 0 <= iy < nest.in_h and 0 <= ix < nest.in_w:
+        return np.int64(image[iy, ix, channel]) - numerics.ifmap_offset
+    return np.int64(numerics.pad_code - numerics.ifmap_offset)
+
+
+@jit
+def _chain_output(nest, tile, numerics, image, weights, oy, ox, g, n, accumulator):
+    """(accumulator, whether it saturated) after this tile's products, in the device's order.
+
+    Products are chained from 0 in segments; each segment's sum is added to the accumulator. Both
+    additions saturate.
+    """
+    bits = numerics.accumulator_bits
+    depth = tile.k1 - tile.k0
+    length = nest.kernel_h * nest.kernel_w * depth
+    segment = reduction_segment(numerics.dataflow, length, numerics.array_rows)
+    clipped = False
+    start = 0
+    while start < length:
+        chain = np.int64(0)
+        for r in range(start, min(start + segment, length)):
+            ky = r // (nest.kernel_w * depth)
+            kx = r // depth % nest.kernel_w
+            k = tile.k0 + r % depth
+            value = _operand(nest, numerics, image, oy, ox, ky, kx, g * nest.k + k)
+            exact = chain + value * (np.int64(weights[g, ky, kx, k, n]) - numerics.weight_offset)
+            chain = saturate(exact, bits)
+            clipped |= chain != exact
+        exact = accumulator + chain
+        accumulator = saturate(exact, bits)
+        clipped |= accumulator != exact
+        start += segment
+    return accumulator, clipped
+
+
+@jit
+def chain_tile(nest, tile, numerics, image, weights, sums, clipped):
+    """Accumulate one tile in the device's order into ``sums``; ``clipped`` remembers saturation."""
+    cols = tile.w1 - tile.w0
+    width = tile.n1 - tile.n0
+    for oy in range(tile.h0, tile.h1):
+        for ox in range(tile.w0, tile.w1):
+            p = (oy - tile.h0) * cols + ox - tile.w0
+            for g in range(tile.g0, tile.g1):
+                for n in range(tile.n0, tile.n1):
+                    c = (g - tile.g0) * width + n - tile.n0
+                    sums[p, c], now = _chain_output(
+                        nest, tile, numerics, image, weights, oy, ox, g, n, sums[p, c]
+                    )
+                    clipped[p, c] |= now
+
+
+@jit
+def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
+    """Narrow, requantize, offset and clamp one finished tile; returns the overflows in it."""
+    cols = tile.w1 - tile.w0
+    width = tile.n1 - tile.n0
+    overflows = 0
+    for p in range((tile.h1 - tile.h0) * cols):
+        oy = tile.h0 + p // cols
+        ox = tile.w0 + p % cols
+        for g in range(tile.g0, tile.g1):
+            for n in range(tile.n0, tile.n1):
+                c = (g - tile.g0) * width + n - tile.n0
+                total = np.int64(sums[p, c])
+                channel = g * nest.n + n
+                if not numerics.saturating:
+                    if not fits(total, numerics.accumulator_bits):
+                        overflows += 1
+                    total = wrap(total, numerics.accumulator_bits)
+                elif clipped[p, c]:
+                    overflows += 1
+                code = numerics.zero_point + requantize(
+                    numerics.requantizer, total, channels.multiplier[channel], channels.shift[channel]
+                )
+                out[oy, ox, channel] = min(max(code, numerics.clamp_min), numerics.clamp_max)
+    return overflows
+
+
+@jit
+def _start_tile(nest, tile, channels, sums, clipped):
+    """The accumulators of a tile start at the bias."""
+    width = tile.n1 - tile.n0
+    for p in range((tile.h1 - tile.h0) * (tile.w1 - tile.w0)):
+        for g in range(tile.g0, tile.g1):
+            for n in range(tile.n0, tile.n1):
+                c = (g - tile.g0) * width + n - tile.n0
+                sums[p, c] = channels.bias[g * nest.n + n]
+                clipped[p, c] = False
+
+
+@jit
+def _tile_macs(nest: Nest, tile: Tile) -> int:
+    return (
+        (tile.h1 - tile.h0) * (tile.w1 - tile.w0) * (tile.g1 - tile.g0) * (tile.n1 - tile.n0)
+        * (tile.k1 - tile.k0) * nest.kernel_h * nest.kernel_w
+    )  # fmt: skip
+
+
+@jit
+def run_sums(x, weights, taps, channels, nest, numerics, sums, out):
+    """The whole command with exact sums of ``sums``'s type; ``nest.batch`` is 1.
+
+    ``taps`` is (kernel_h, kernel_w, groups) where every group has one input and one output channel,
+    and empty otherwise.
+    """
+    clipped = np.zeros(sums.shape, np.bool_)
+    macs = tiles = overflows = 0
+    for sample in range(x.shape[0]):
+        for index in range(tile_count(nest)):
+            tile = tile_at(nest, index)
+            if tile.first_k:
+                _start_tile(nest, tile, channels, sums, clipped)
+            if taps.size > 0:
+                _add_depthwise(nest, tile, numerics, x[sample], taps, sums)
+            else:
+                _add_dense(nest, tile, numerics, x[sample], weights, sums)
+            if tile.last_k:
+                overflows += _finish_tile(nest, tile, numerics, channels, sums, clipped, out[sample])
+            macs += _tile_macs(nest, tile)
+            tiles += 1
+    return Counters(macs, tiles, overflows)
+
+
+@jit
+def run_chains(x, weights, channels, nest, numerics, sums, out):
+    """The whole command in the device's order of additions."""
+    clipped = np.zeros(sums.shape, np.bool_)
+    macs = tiles = overflows = 0
+    for sample in range(x.shape[0]):
+        for index in range(tile_count(nest)):
+            tile = tile_at(nest, index)
+            if tile.first_k:
+                _start_tile(nest, tile, channels, sums, clipped)
+                for i in range(sums.shape[0]):
+                    for c in range(sums.shape[1]):
+                        # A bias wider than the accumulator saturates as it is loaded.
+                        narrow = saturate(sums[i, c], numerics.accumulator_bits)
+                        clipped[i, c] |= narrow != sums[i, c]
+                        sums[i, c] = narrow
+            chain_tile(nest, tile, numerics, x[sample], weights, sums, clipped)
+            if tile.last_k:
+                overflows += _finish_tile(nest, tile, numerics, channels, sums, clipped, out[sample])
+            macs += _tile_macs(nest, tile)
+            tiles += 1
+    return Counters(macs, tiles, overflows)

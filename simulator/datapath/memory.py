@@ -1,0 +1,56 @@
+"""The machine's memories as bytes, and tensors in them: packed as on the device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.program.program import Placement, Program
+
+
+def pack(values: np.ndarray, bits: int) -> np.ndarray:
+    """(samples, elements) integers -> (samples, bytes), ``bits`` each, little end first, no gaps."""
+    width = values.dtype.itemsize * 8
+    if bits == width:
+        return values.view(np.uint8)
+    raw = values.view(np.uint8).reshape(*values.shape, values.dtype.itemsize)
+    planes = np.unpackbits(raw, axis=-1, bitorder="little")[..., :bits]
+    return np.packbits(planes.reshape(values.shape[0], -1), axis=-1, bitorder="little")
+
+
+def unpack(raw: np.ndarray, elements: int, bits: int, container: np.dtype) -> np.ndarray:
+    """The inverse of :func:`pack`."""
+    width = container.itemsize * 8
+    if bits == width:
+        return np.ascontiguousarray(raw).view(container)
+    planes = np.unpackbits(raw, axis=-1, count=elements * bits, bitorder="little")
+    planes = planes.reshape(raw.shape[0], elements, bits)
+    # Extend to the container's width: by the sign bit, or by zeros.
+    fill = planes[..., -1:] if container.kind == "i" else np.zeros_like(planes[..., -1:])
+    wide = np.concatenate([planes, np.repeat(fill, width - bits, axis=-1)], axis=-1)
+    return np.packbits(wide, axis=-1, bitorder="little").reshape(raw.shape[0], -1).view(container)
+
+
+class Memory:
+    """Bytes of every memory region a program's tensors lie in, for ``samples`` inputs at once."""
+
+    def __init__(self, program: Program, samples: int) -> None:
+        sizes: dict[str, int] = {}
+        for p in program.placements.values():
+            end = p.address_bytes + p.spec.size_bytes
+            sizes[p.region] = max(sizes.get(p.region, 0), end)
+        # Fresh memory holds a pattern, so that reading what was never written shows.
+        self._bytes = {r: np.full((samples, size), 0xA5, np.uint8) for r, size in sizes.items()}
+
+    def read(self, place: Placement) -> np.ndarray:
+        """The tensor at ``place``: (samples, *shape) of its container type, C-contiguous."""
+        end = place.address_bytes + place.spec.size_bytes
+        raw = self._bytes[place.region][:, place.address_bytes : end]
+        spec = place.spec
+        values = unpack(raw, spec.elements, spec.bits, spec.container)
+        return values.reshape(raw.shape[0], *spec.shape)
+
+    def write(self, place: Placement, values: np.ndarray) -> None:
+        """Store (samples, *shape) values of the container type at ``place``."""
+        end = place.address_bytes + place.spec.size_bytes
+        flat = np.ascontiguousarray(values).reshape(values.shape[0], -1)
+        self._bytes[place.region][:, place.address_bytes : end] = pack(flat, place.spec.bits)

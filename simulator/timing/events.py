@@ -1,0 +1,240 @@
+"""The same plans played as processes in SimPy: bus, loader, array, vector unit, each in its own loop.
+
+Shares the durations with the recurrence and nothing else: who waits for whom is said here a second
+time, as events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+import simpy
+
+from simulator.hwconfig import OperatingPoint
+from simulator.program.program import Program
+from simulator.timing import plan as columns
+from simulator.timing.plan import CommandPlan, Pace, is_product, pace_of, plan_program
+from simulator.timing.result import (
+    OPERANDS_END,
+    RESULT_END,
+    RESULTS,
+    SPAN_COLUMNS,
+    STREAM_END,
+    STREAM_START,
+    VECTOR_END,
+    VECTOR_START,
+)
+
+Process = Generator[simpy.Event, None, None]
+
+
+@dataclass(frozen=True)
+class EventTiming:
+    """(start, end) of every command and the spans of its tiles, as ``CommandTiming`` gives them."""
+
+    borders: tuple[tuple[int, int], ...]
+    spans: tuple[np.ndarray, ...]
+
+    @property
+    def cycles(self) -> int:
+        return self.borders[-1][1]
+
+
+@dataclass
+class _Transfer:
+    """One entry of the bus's queue: wait for ``after``, take ``cycles``, then trigger ``done``."""
+
+    cycles: int
+    after: list[simpy.Event]
+    done: simpy.Event
+
+
+@dataclass
+class _Run:
+    """Events of one command."""
+
+    plan: CommandPlan
+    start: simpy.Event
+    arrived: list[simpy.Event]
+    entered: list[simpy.Event]  # last operand in: the tile's buffers are free
+    swapped: list[simpy.Event]
+    results: list[simpy.Event]
+    vector_done: list[simpy.Event]
+    stored: list[simpy.Event]
+    spans: np.ndarray
+    prefetched: simpy.Event
+    outputs: list[int] = field(default_factory=list)  # tiles that complete an ofmap tile
+
+
+class _Simulation:
+    """One program; lives for one call of :func:`simulate_events`."""
+
+    def __init__(self, plans: list[CommandPlan], pace: Pace) -> None:
+        self.env = simpy.Environment()
+        self.pace = pace
+        self.runs = [self._events(plan) for plan in plans]
+        self.borders: list[tuple[int, int]] = []
+        self.queue = self._bus_queue()
+
+    def _events(self, plan: CommandPlan) -> _Run:
+        count = plan.tiles.shape[0]
+
+        def make() -> list[simpy.Event]:
+            return [self.env.event() for _ in range(count)]
+
+        spans = np.full((count, SPAN_COLUMNS), -1, np.int64)
+        run = _Run(plan, self.env.event(), make(), make(), make(), make(), make(), make(), spans,
+                   self.env.event())  # fmt: skip
+        run.outputs = [i for i in range(count) if plan.tiles[i, columns.LAST_K]]
+        return run
+
+    def _bus_queue(self) -> list[_Transfer]:
+        """All transfers of the program in the order in which the bus serves them."""
+        queue: list[_Transfer] = []
+        for index, run in enumerate(self.runs):
+            following = self.runs[index + 1] if index + 1 < len(self.runs) else None
+            count = run.plan.tiles.shape[0]
+            early = min(self.pace.buffers, count)
+            for tile in range(early):
+                self._queue_operands(queue, run, tile)
+            if early == count:
+                self._queue_prefetch(queue, run, following)
+            for tile in range(count):
+                cycles = int(run.plan.tiles[tile, columns.RESULT])
+                if cycles:
+                    queue.append(_Transfer(cycles, [run.vector_done[tile]], run.stored[tile]))
+                ahead = tile + self.pace.buffers
+                if ahead < count:
+                    self._queue_operands(queue, run, ahead)
+                    if ahead == count - 1:
+                        self._queue_prefetch(queue, run, following)
+        return queue
+
+    def _queue_operands(self, queue: list[_Transfer], run: _Run, tile: int) -> None:
+        cycles = int(run.plan.tiles[tile, columns.OPERANDS])
+        if cycles:
+            after = [run.start]
+            if tile >= self.pace.buffers:
+                after.append(run.entered[tile - self.pace.buffers])
+            queue.append(_Transfer(cycles, after, run.arrived[tile]))
+
+    @staticmethod
+    def _queue_prefetch(queue: list[_Transfer], run: _Run, following: _Run | None) -> None:
+        if following is not None and following.plan.prefetch_cycles:
+            queue.append(
+                _Transfer(following.plan.prefetch_cycles, [run.start], following.prefetched)
+            )
+
+    def _bus(self) -> Process:
+        for transfer in self.queue:
+            for event in transfer.after:
+                yield event
+            yield self.env.timeout(transfer.cycles)
+            transfer.done.succeed()
+
+    def _operands_ready(self, run: _Run, tile: int) -> Process:
+        yield run.start
+        if run.plan.tiles[tile, columns.OPERANDS]:
+            yield run.arrived[tile]
+        if tile == 0 and run.plan.prefetch_cycles:
+            yield run.prefetched
+        run.spans[tile, OPERANDS_END] = self.env.now
+
+    def _loader(self, run: _Run, loaded: list[simpy.Event]) -> Process:
+        ready = self._all_operands(run)
+        for tile in range(len(loaded)):
+            yield ready[tile]
+            if tile:
+                yield run.results[tile - 1] if self.pace.serial else run.swapped[tile - 1]
+            yield self.env.timeout(int(run.plan.tiles[tile, columns.LOAD]))
+            loaded[tile].succeed()
+
+    def _after(self, cycles: int, event: simpy.Event) -> Process:
+        yield self.env.timeout(cycles)
+        event.succeed()
+
+    def _array(self, run: _Run, loaded: list[simpy.Event]) -> Process:
+        output = 0
+        for tile in range(len(loaded)):
+            row = run.plan.tiles[tile]
+            yield loaded[tile]
+            if tile and self.pace.serial:
+                yield run.results[tile - 1]
+            if row[columns.FIRST_K] and output >= self.pace.accumulator_buffers:
+                yield run.vector_done[run.outputs[output - self.pace.accumulator_buffers]]
+            if tile and row[columns.LEAD]:
+                free = int(run.spans[tile - 1, STREAM_END] + row[columns.LEAD])
+                yield self.env.timeout(max(free - int(self.env.now), 0))
+            run.spans[tile, STREAM_START] = self.env.now
+            yield self.env.timeout(int(row[columns.BODY]))
+            run.swapped[tile].succeed()
+            yield self.env.timeout(int(row[columns.LAST]))
+            run.entered[tile].succeed()
+            run.spans[tile, STREAM_END] = self.env.now
+            run.spans[tile, RESULTS] = self.env.now + int(row[columns.SKEW])
+            self.env.process(self._after(int(row[columns.SKEW]), run.results[tile]))
+            output += int(row[columns.LAST_K])
+
+    def _all_operands(self, run: _Run) -> list[simpy.Process]:
+        return [self.env.process(self._operands_ready(run, t)) for t in range(len(run.arrived))]
+
+    def _vector(self, run: _Run) -> Process:
+        ready = [] if is_product(run.plan) else self._all_operands(run)
+        for output, tile in enumerate(run.outputs):
+            row = run.plan.tiles[tile]
+            if is_product(run.plan):
+                yield run.results[tile]
+            else:
+                yield ready[tile]
+            if row[columns.RESULT] and output >= self.pace.buffers:
+                yield run.stored[run.outputs[output - self.pace.buffers]]
+            run.spans[tile, VECTOR_START] = self.env.now
+            yield self.env.timeout(int(row[columns.VECTOR]))
+            run.spans[tile, VECTOR_END] = self.env.now
+            if not is_product(run.plan):
+                run.spans[tile, STREAM_END] = self.env.now
+                run.entered[tile].succeed()
+            run.vector_done[tile].succeed()
+            if row[columns.RESULT]:
+                self.env.process(self._stored(run, tile))
+
+    def _stored(self, run: _Run, tile: int) -> Process:
+        yield run.stored[tile]
+        run.spans[tile, RESULT_END] = self.env.now
+
+    def _commands(self) -> Process:
+        for run in self.runs:
+            begin = int(self.env.now)
+            run.start.succeed()
+            if run.plan.alone_cycles:
+                yield self.env.timeout(run.plan.alone_cycles)
+            else:
+                if is_product(run.plan):
+                    loaded = [self.env.event() for _ in run.arrived]
+                    self.env.process(self._loader(run, loaded))
+                    self.env.process(self._array(run, loaded))
+                self.env.process(self._vector(run))
+                stages = [run.vector_done[tile] for tile in run.outputs]
+                stages += [
+                    run.stored[t] for t in run.outputs if run.plan.tiles[t, columns.RESULT]
+                ]
+                yield self.env.all_of(stages)
+            self.borders.append((begin, int(self.env.now)))
+
+    def run(self) -> EventTiming:
+        self.env.process(self._bus())
+        self.env.process(self._commands())
+        self.env.run()
+        return EventTiming(tuple(self.borders), tuple(r.spans for r in self.runs))
+
+
+def simulate_events(program: Program, point: OperatingPoint) -> EventTiming:
+    """Play ``program`` at ``point``'s clock in SimPy."""
+    return simulate_plans(plan_program(program, point), pace_of(program.device))
+
+
+def simulate_plans(plans: list[CommandPlan], pace: Pace) -> EventTiming:
+    """Play planned commands in SimPy."""
+    return _Simulation(plans, pace).run()

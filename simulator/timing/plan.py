@@ -1,0 +1,132 @@
+"""Durations of every tile of every command: what both timing engines play."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.dataflows import Gemm, Grid, work
+from simulator.hwconfig import Device, DeviceNumbers, OperatingPoint
+from simulator.jit import jit
+from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
+from simulator.program.program import Program
+from simulator.program.traffic import (
+    HOST,
+    MATMUL,
+    MOVE,
+    CommandNumbers,
+    ifmap_tile_bytes,
+    ofmap_tile_bytes,
+    program_numbers,
+    transfer_cycles,
+    vector_cycles,
+    weight_tile_bytes,
+)
+
+# Columns of a plan: cycles of each stage of a tile, then the parts of its streaming time, then flags.
+OPERANDS, LOAD, BODY, LAST, SKEW, VECTOR, RESULT = range(7)
+COMPUTE, WAIT_LOAD, WAIT_DRAIN, STALL, FIRST_K, LAST_K, LEAD = range(7, 14)
+COLUMNS = 14
+
+
+class CommandPlan(NamedTuple):
+    """One command: ``tiles`` is int64 of shape (tiles, COLUMNS).
+
+    ``prefetch_cycles`` is the transfer of its first weight tile, made while the command before runs (0:
+    not prefetched). ``alone_cycles`` is the length of a Host command or an on-chip copy.
+    """
+
+    kind: int
+    tiles: np.ndarray
+    prefetch_cycles: int
+    alone_cycles: int
+
+
+class Pace(NamedTuple):
+    """What the engines need of the device besides durations."""
+
+    buffers: int
+    accumulator_buffers: int
+    serial: bool
+
+
+@jit
+def _fill(
+    nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, plan: np.ndarray
+) -> int:
+    """Fill ``plan``; returns the prefetch's cycles."""
+    prefetch = 0
+    last_weights = last_ifmap = -1
+    for index in range(plan.shape[0]):
+        tile = tile_at(nest, index)
+        row = plan[index]
+        if numbers.stream_weights and tile.weight_index != last_weights:
+            cycles = transfer_cycles(weight_tile_bytes(nest, numbers, tile), device)
+            if numbers.prefetched and index == 0:
+                prefetch = cycles
+            else:
+                row[0] += cycles
+            last_weights = tile.weight_index
+        if tile.ifmap_index != last_ifmap:
+            if numbers.stream_ifmap:
+                size = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
+                row[0] += transfer_cycles(size, device)
+            if numbers.stream_second:
+                size = ifmap_tile_bytes(nest, tile, numbers.second_bits)
+                row[0] += transfer_cycles(size, device)
+            last_ifmap = tile.ifmap_index
+        if numbers.kind == 0:
+            gemm = Gemm(
+                (tile.h1 - tile.h0) * (tile.w1 - tile.w0),
+                nest.kernel_h * nest.kernel_w * (tile.k1 - tile.k0),
+                tile.n1 - tile.n0, tile.g1 - tile.g0,
+            )  # fmt: skip
+            one = work(numbers.dataflow, device.overlap, gemm, grid)
+            row[1], row[2], row[3], row[4] = one.load, one.body, one.last, one.skew
+            row[13] = one.lead
+            row[7], row[8], row[9], row[10] = one.compute, one.wait_load, one.wait_drain, one.stall
+        row[11] = 1 if tile.first_k or numbers.kind != 0 else 0
+        row[12] = 1 if tile.last_k or numbers.kind != 0 else 0
+        if row[12]:
+            if numbers.lane_cycles:
+                row[5] = vector_cycles(ofmap_elements(tile), numbers.lane_cycles, device.lanes)
+            if numbers.stream_ofmap:
+                row[6] = transfer_cycles(ofmap_tile_bytes(numbers, tile), device)
+    return prefetch
+
+
+def grid_of(device: Device) -> Grid:
+    """The array of ``device`` with its scratchpad port."""
+    a = device.array
+    return Grid(
+        a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle
+    )
+
+
+def pace_of(device: Device) -> Pace:
+    """Buffer counts and overlap mode of ``device``."""
+    return Pace(
+        device.scratchpad.buffers, device.accumulator.buffers, device.array.overlap == "serial"
+    )
+
+
+def plan_program(program: Program, point: OperatingPoint) -> list[CommandPlan]:
+    """Plans of all commands at ``point``'s clock."""
+    device, grid = program.device.numbers(point), grid_of(program.device)
+    plans = []
+    for nest, numbers in program_numbers(program, device.clock_khz):
+        if numbers.kind == HOST or (numbers.kind == MOVE and numbers.fixed_cycles):
+            plans.append(
+                CommandPlan(numbers.kind, np.zeros((0, COLUMNS), np.int64), 0, numbers.fixed_cycles)
+            )
+            continue
+        tiles = np.zeros((tile_count(nest), COLUMNS), np.int64)
+        prefetch = _fill(nest, numbers, device, grid, tiles)
+        plans.append(CommandPlan(numbers.kind, tiles, prefetch, 0))
+    return plans
+
+
+def is_product(plan: CommandPlan) -> bool:
+    """Whether the command runs on the array."""
+    return plan.kind == MATMUL

@@ -1,0 +1,48 @@
+"""What a timing engine says: spans of every tile, and every cycle with its cause."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CAUSES = (
+    "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host",
+)  # fmt: skip
+"""``compute``: operands enter the array. ``fill_drain``: the wavefront fills or empties it.
+``weight_load``: the stationary operand loads and nothing streams. ``scratchpad_stall``: the scratchpad
+port is narrower than the array needs, or the DMA copies on chip. ``dram_stall``: all wait for a
+transfer. ``vector``: the array has nothing to do until the vector unit is done. ``host``: the host
+runs."""
+
+# Columns of a span table, absolute cycles; -1 where a tile has no such stage.
+OPERANDS_END, STREAM_START, STREAM_END, RESULTS, VECTOR_START, VECTOR_END, RESULT_END = range(7)
+SPAN_COLUMNS = 7
+
+
+@dataclass(frozen=True)
+class CommandTiming:
+    """One command: half-open ``start_cycle`` .. ``end_cycle``, its cycles by cause, its tiles' spans."""
+
+    start_cycle: int
+    end_cycle: int
+    by_cause: dict[str, int]
+    spans: np.ndarray
+
+    @property
+    def cycles(self) -> int:
+        return self.end_cycle - self.start_cycle
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The whole program; its commands' cycles follow each other without a gap."""
+
+    commands: tuple[CommandTiming, ...]
+
+    @property
+    def cycles(self) -> int:
+        return self.commands[-1].end_cycle
+
+    def by_cause(self) -> dict[str, int]:
+        return {c: sum(k.by_cause[c] for k in self.commands) for c in CAUSES}

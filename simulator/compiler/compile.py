@@ -25,7 +25,6 @@ from simulator.program.nest import macs
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
 from simulator.program.traffic import CommandNumbers, numbers_of
 from simulator.program.verify import verify_program
-from simulator.tensor import TensorSpec
 
 # A choice that leaves room for the next command's weights is taken if it costs at most this much more.
 _PREFETCH_TOLERANCE = 1.02

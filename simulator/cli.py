@@ -1,0 +1,173 @@
+"""``npusim``: the command line. Results go to standard output, progress and errors to standard error.
+
+Exit codes: 0 done (``verify``: equal), 1 ``verify`` found a difference, 2 the input was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from simulator.errors import NpusimError, UsageError
+
+_OK, _DIFFERENT, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="npusim",
+        description="Bits, cycles and picojoules of a quantized model on an edge NPU.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a model on a device")
+    run.add_argument("model", help="a .tflite file, or the name of a catalogue model (e.g. digits)")
+    run.add_argument("--device", required=True, help="a shipped device's name, or a .toml file")
+    run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
+    run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")
+    run.add_argument("--inputs", default="auto", help="how samples become codes: auto, codes, pixels, real")
+    run.add_argument("--layers", action="store_true", help="more columns for every layer")
+    run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
+    verify = commands.add_parser("verify", help="compare every tensor with a reference runtime")
+    verify.add_argument("model")
+    verify.add_argument("--against", default="litert", help="the reference runtime: litert")
+    verify.add_argument("--device", default="edge-stick", help="default: %(default)s")
+    verify.add_argument("--samples", type=int, default=100, metavar="N", help="default: %(default)s")
+    verify.add_argument("--data", help="use these samples rather than random codes")
+    verify.add_argument("--inputs", default="auto", help="how samples become codes, as for run")
+    verify.add_argument("--seed", type=int, default=0, help="of the random codes")
+    verify.add_argument("--json", metavar="OUT", help="also write the comparison (- for stdout)")
+    compiled = commands.add_parser("compile", help="print the program of a model on a device")
+    compiled.add_argument("model")
+    compiled.add_argument("--device", required=True)
+    compiled.add_argument("--graph", action="store_true", help="print the graph instead")
+    devices = commands.add_parser("devices", help="list devices, or one with its sources")
+    devices.add_argument("name", nargs="?")
+    devices.add_argument("--schema", action="store_true", help="print the JSON Schema of device files")
+    commands.add_parser("ops", help="list operators and their rules")
+    commands.add_parser("models", help="list models known by name")
+    return parser
+
+
+@contextmanager
+def _progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=what, unit="sample", file=sys.stderr, leave=False) as bar:
+        yield bar.update
+
+
+def _run(args: argparse.Namespace) -> int:
+    from simulator.hwconfig import load_device
+    from simulator.npu import load_model, simulate
+    from simulator.report.machine_readable import result_to_dict, write_json
+    from simulator.report.text import run_report
+    from simulator.workload import Dataset, load_dataset
+
+    device, model = load_device(args.device), load_model(args.model)
+    if args.limit is not None and (args.data is None or args.limit < 1):
+        raise UsageError("--limit", str(args.limit), "at least 1, together with --data")
+    if args.data is None:
+        result = simulate(model, device, operating_point=args.operating_point)
+    else:
+        data = load_dataset(args.data)
+        data = Dataset(data.name, data.x[: args.limit], data.y[: args.limit])
+        with _progress(data.x.shape[0], data.name) as update:
+            result = simulate(
+                model, device, data, operating_point=args.operating_point, inputs=args.inputs,
+                progress=update,
+            )  # fmt: skip
+    if args.json != "-":
+        print(run_report(result, args.layers))
+    if args.json:
+        write_json(result_to_dict(result), args.json)
+    return _OK
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from simulator.crosscheck import verify
+    from simulator.hwconfig import load_device
+    from simulator.report.machine_readable import verification_to_dict, write_json
+    from simulator.report.text import verification_report
+    from simulator.workload import load_dataset
+
+    data = load_dataset(args.data) if args.data else None
+    total = min(args.samples, data.x.shape[0]) if data else args.samples
+    with _progress(total, args.against) as update:
+        found = verify(
+            args.model, load_device(args.device), args.against, samples=args.samples, data=data,
+            inputs=args.inputs, seed=args.seed, progress=update,
+        )  # fmt: skip
+    if args.json != "-":
+        print(verification_report(found))
+    if args.json:
+        write_json(verification_to_dict(found), args.json)
+    return _DIFFERENT if found.different else _OK
+
+
+def _compile(args: argparse.Namespace) -> int:
+    from simulator.graph.text import print_graph
+    from simulator.hwconfig import load_device
+    from simulator.npu import compile, load_model
+    from simulator.program.text import print_program
+
+    device, model = load_device(args.device), load_model(args.model)
+    print(print_graph(model) if args.graph else print_program(compile(model, device)), end="")
+    return _OK
+
+
+def _devices(args: argparse.Namespace) -> int:
+    from simulator.hwconfig import json_schema, load_device
+    from simulator.report.catalogue import device_details, device_table
+
+    if args.schema:
+        print(json.dumps(json_schema(), indent=2))
+    else:
+        print(device_details(load_device(args.name)) if args.name else device_table())
+    return _OK
+
+
+def _ops(args: argparse.Namespace) -> int:
+    from simulator.report.catalogue import operator_table
+
+    print(operator_table())
+    return _OK
+
+
+def _models(args: argparse.Namespace) -> int:
+    from simulator.workload import catalogue
+
+    for entry in catalogue().values():
+        where = entry.url or "ships with the package"
+        print(f"{entry.name}: {entry.title}\n    {where}\n    licence: {entry.licence}")
+    return _OK
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
+    "models": _models,
+}  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    args = _parser().parse_args(arguments)
+    try:
+        return _COMMANDS[args.command](args)
+    except NpusimError as error:
+        print(f"npusim: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("npusim: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; nothing is wrong.
+        sys.stderr.close()
+        return _OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

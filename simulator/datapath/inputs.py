@@ -1,0 +1,66 @@
+"""Samples of a data set to the codes of a model's input, by a stated rule."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator.errors import DataError, UsageError
+from simulator.program.program import Placement
+
+RULES = {
+    "auto": "codes if the types are equal; pixels if x is uint8, the input int8 with zero point -128; "
+    "real if x is float; otherwise an error",
+    "codes": "x holds the input's codes already",
+    "pixels": "uint8 pixels to int8: x - 128",
+    "real": "x holds real values: code = round(x / scale) + zero point, ties away from 0, clamped",
+}
+
+
+def choose_rule(x: np.ndarray, place: Placement, rule: str, where: str) -> str:
+    """The rule to use: ``rule`` itself, or what ``auto`` stands for."""
+    if rule not in RULES:
+        raise UsageError("inputs", f"rule {rule!r}", ", ".join(RULES))
+    if rule != "auto":
+        return rule
+    if x.dtype == place.spec.container:
+        return "codes"
+    if x.dtype.kind == "f":
+        return "real"
+    zero_point = place.quantization.zero_point if place.quantization else 0
+    if x.dtype == np.uint8 and place.spec.dtype == "i8" and zero_point == -128:
+        return "pixels"
+    raise DataError(
+        where,
+        f"no stated rule brings {x.dtype} to input {place.name!r} ({place.spec.dtype}, zero point "
+        f"{zero_point})",
+        "an explicit rule: codes, pixels or real",
+    )
+
+
+def to_codes(x: np.ndarray, place: Placement, rule: str, where: str) -> np.ndarray:
+    """(samples, ...) of a data set -> (samples, *input shape) codes.
+
+    A sample may have any shape with the input's number of elements.
+    """
+    spec = place.spec
+    if x[0].size != spec.elements:
+        raise DataError(
+            where, f"a sample has shape {list(x.shape[1:])}",
+            f"{spec.elements} elements for input {place.name!r} {list(spec.shape)}",
+        )  # fmt: skip
+    chosen = choose_rule(x, place, rule, where)
+    flat = x.reshape(x.shape[0], *spec.shape)
+    if chosen == "real":
+        assert place.quantization is not None
+        scaled = flat.astype(np.float64) / place.quantization.scale
+        codes = np.trunc(scaled + np.copysign(0.5, scaled)) + place.quantization.zero_point
+        return np.clip(codes, spec.minimum, spec.maximum).astype(spec.container)
+    if flat.dtype.kind == "f":
+        raise DataError(where, f"x is {x.dtype}", f"integers for the rule {chosen!r}")
+    wide = flat.astype(np.int64) - (128 if chosen == "pixels" else 0)
+    if wide.min() < spec.minimum or wide.max() > spec.maximum:
+        raise DataError(
+            where, f"codes {wide.min()}..{wide.max()} by the rule {chosen!r}",
+            f"{spec.minimum}..{spec.maximum}",
+        )  # fmt: skip
+    return wide.astype(spec.container)

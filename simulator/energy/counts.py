@@ -1,0 +1,159 @@
+"""Action counts of a command: how often each thing that costs energy happens, from its nest alone."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from simulator.dataflows import Gemm, Grid, accesses
+from simulator.hwconfig import DeviceNumbers, OperatingPoint
+from simulator.jit import jit
+from simulator.program.commands import Command, Host, Move
+from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
+from simulator.program.program import Program
+from simulator.program.traffic import (
+    CommandNumbers,
+    ifmap_tile_bytes,
+    ofmap_tile_bytes,
+    program_numbers,
+    weight_tile_bytes,
+)
+
+
+class Counts(NamedTuple):
+    """Actions of one command.
+
+    ``register_bits`` are written in PEs as operands and partial sums pass; scratchpad and accumulator
+    bits are split into reads and writes; DRAM bytes are packed sizes, whole bursts not counted.
+    """
+
+    macs: int
+    outputs: int
+    register_bits: int
+    scratchpad_read_bits: int
+    scratchpad_write_bits: int
+    accumulator_read_bits: int
+    accumulator_write_bits: int
+    vector_multiplies: int
+    vector_adds: int
+    vector_lookups: int
+    dram_read_bytes: int
+    dram_write_bytes: int
+    wire_bits: int
+    host_operations: int
+
+
+@jit
+def _product_tile(
+    nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, index: int
+) -> tuple[int, int, int, int, int]:
+    """(MACs, register bits, scratchpad bits read, accumulator bits read and written) of one tile."""
+    tile = tile_at(nest, index)
+    gemm = Gemm(
+        (tile.h1 - tile.h0) * (tile.w1 - tile.w0),
+        nest.kernel_h * nest.kernel_w * (tile.k1 - tile.k0), tile.n1 - tile.n0, tile.g1 - tile.g0,
+    )  # fmt: skip
+    moved = accesses(numbers.dataflow, gemm, grid, tile.first_k)
+    # What a PE passes on each cycle: the streamed operand (both, output stationary) and, where it
+    # flows or is kept, the partial sum.
+    passing = device.accumulator_bits
+    if numbers.dataflow != 2:
+        passing += numbers.ifmap_bits
+    if numbers.dataflow != 0:
+        passing += numbers.weight_bits
+    read = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
+    return (
+        gemm.m * gemm.k * gemm.n * gemm.groups,
+        moved.pe_cycles * passing,
+        read,
+        moved.psum_reads * device.accumulator_bits,
+        moved.psum_writes * device.accumulator_bits,
+    )
+
+
+@jit
+def _count(
+    nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid
+) -> tuple[int, int, int, int, int, int, int, int, int]:
+    """Everything but the vector unit's and the host's counts."""
+    macs = outputs = registers = pad_read = pad_write = acc_read = acc_write = 0
+    dram_read = dram_write = 0
+    last_weights = last_ifmap = -1
+    for index in range(tile_count(nest)):
+        tile = tile_at(nest, index)
+        if numbers.stream_weights and tile.weight_index != last_weights:
+            dram_read += weight_tile_bytes(nest, numbers, tile)
+            last_weights = tile.weight_index
+        ifmap = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
+        second = ifmap_tile_bytes(nest, tile, numbers.second_bits)
+        if tile.ifmap_index != last_ifmap:
+            dram_read += ifmap * numbers.stream_ifmap + second * numbers.stream_second
+            last_ifmap = tile.ifmap_index
+        if numbers.kind == 0:
+            one = _product_tile(nest, numbers, device, grid, index)
+            macs += one[0]
+            registers += one[1]
+            pad_read += one[2]
+            acc_read += one[3]
+            acc_write += one[4]
+        else:
+            pad_read += 8 * (ifmap + second)
+        if tile.last_k or numbers.kind != 0:
+            size = ofmap_tile_bytes(numbers, tile)
+            outputs += ofmap_elements(tile)
+            pad_write += 8 * size
+            if numbers.kind == 0:
+                acc_read += ofmap_elements(tile) * device.accumulator_bits
+            if numbers.stream_ofmap:
+                dram_write += size
+    # What the DMA brings is written to the scratchpad first, and read from it on the way out.
+    pad_write += 8 * dram_read
+    pad_read += 8 * dram_write
+    return (
+        macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write
+    )  # fmt: skip
+
+
+def _host_counts(command: Host, program: Program) -> Counts:
+    """The host reads its operands from DRAM and writes its result there."""
+    read = sum(program.placements[n].spec.size_bytes for n in command.inputs)
+    write = program.placements[command.ofmap].spec.size_bytes
+    outputs = program.placements[command.ofmap].spec.elements
+    return Counts(0, outputs, 0, 0, 0, 0, 0, 0, 0, 0, read, write, 0, command.operations)
+
+
+def count_command(
+    program: Program, command: Command, nest: Nest, numbers: CommandNumbers,
+    device: DeviceNumbers, grid: Grid,
+) -> Counts:  # fmt: skip
+    """Counts of one command of ``program``."""
+    if isinstance(command, Host):
+        return _host_counts(command, program)
+    counted = _count(nest, numbers, device, grid)
+    macs, outputs, registers, pad_read, pad_write, acc_read, acc_write = (int(c) for c in counted[:7])
+    if isinstance(command, Move):
+        multiplies = adds = lookups = 0
+    else:
+        lane = command.lane
+        multiplies, adds, lookups = (
+            outputs * n for n in (lane.multiplies, lane.adds, lane.lookups)
+        )
+    # Operands travel from the scratchpad to the array or vector unit, results back.
+    wires = pad_read + pad_write
+    return Counts(
+        macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, multiplies, adds, lookups,
+        int(counted[7]), int(counted[8]), wires, 0,
+    )  # fmt: skip
+
+
+def count_program(program: Program, point: OperatingPoint) -> list[Counts]:
+    """Counts of every command (they do not depend on the clock)."""
+    device = program.device.numbers(point)
+    a = program.device.array
+    grid = Grid(
+        a.rows, a.cols, a.ifmap_bits, a.weight_bits, program.device.scratchpad.read_bytes_per_cycle
+    )
+    numbered = program_numbers(program, device.clock_khz)
+    return [
+        count_command(program, command, nest, numbers, device, grid)
+        for command, (nest, numbers) in zip(program.commands, numbered, strict=True)
+    ]

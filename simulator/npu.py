@@ -1,0 +1,267 @@
+"""The façade: model + device + inputs -> Result. It connects the rooms and adds no arithmetic of its own
+beyond dividing totals by each other."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from simulator.compiler import compile_graph
+from simulator.datapath.inputs import choose_rule, to_codes
+from simulator.datapath.machine import Machine, accumulator_bound
+from simulator.energy.counts import Counts, count_program
+from simulator.energy.model import COMPONENTS, EnergyModel
+from simulator.errors import DataError
+from simulator.graph import Graph
+from simulator.hwconfig import Device, OperatingPoint
+from simulator.importers import load_graph
+from simulator.program.commands import Command, Host, Matmul, Move
+from simulator.program.nest import ORDERS
+from simulator.program.program import Program
+from simulator.timing.pipeline import time_program
+from simulator.timing.result import CommandTiming, Timing
+from simulator.workload import Dataset, model_path
+
+Progress = Callable[[int], object]
+_DEFAULT_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Totals:
+    """One inference, and rates that follow from it. ``overflows`` counts output elements whose
+    accumulator overflowed, over all samples run; without data it is 0 where the weights prove that none
+    can, else None."""
+
+    cycles: int
+    latency_s: float
+    inferences_per_s: float
+    macs: int
+    utilization: float
+    energy_pj: float
+    average_power_w: float
+    peak_tops: float
+    tops: float
+    tops_per_watt: float
+    inferences_per_joule: float
+    dram_bytes: int
+    scratchpad_bytes: int
+    scratchpad_peak_bytes: int
+    resident_weight_bytes: int
+    overflows: int | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One command. ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host."""
+
+    name: str
+    operator: str
+    tile: str
+    cycles: int
+    cycles_by_cause: dict[str, int]
+    macs: int
+    utilization: float
+    energy_pj: float
+    energy_by_component_pj: dict[str, float]
+    dram_bytes: int
+    scratchpad_bytes: int
+    overflows: int | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 over a labelled set; ``predictions`` are the argmax of the first output, first on ties."""
+
+    dataset: str
+    inputs: str
+    samples: int
+    correct: int
+    top1: float
+    predictions: np.ndarray = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything one run answers."""
+
+    model: Graph
+    device: Device
+    point: OperatingPoint
+    program: Program
+    timing: Timing
+    totals: Totals
+    cycles_by_cause: dict[str, int]
+    energy_by_component_pj: dict[str, float]
+    layers: tuple[Layer, ...]
+    accuracy: Accuracy | None
+
+
+def load_model(name_or_path: str | Path) -> Graph:
+    """A model file, or a model of the catalogue by name, as a canonical, checked graph."""
+    return load_graph(model_path(name_or_path))
+
+
+def compile(model: Graph, device: Device, operating_point: str | None = None) -> Program:
+    """The program of ``model`` on ``device``."""
+    return compile_graph(model, device, device.operating_point(operating_point))
+
+
+def versions() -> dict[str, str]:
+    """Versions a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in ("npusim", "numpy", "numba"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def simulate(
+    model: Graph,
+    device: Device,
+    data: Dataset | None = None,
+    *,
+    operating_point: str | None = None,
+    inputs: str = "auto",
+    batch: int = _DEFAULT_BATCH,
+    progress: Progress | None = None,
+) -> Result:
+    """One inference in cycles and picojoules; with ``data``, the values and the accuracy as well.
+
+    ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``);
+    ``progress`` is called with the number of samples just done. Numbers do not depend on ``batch``.
+    """
+    point = device.operating_point(operating_point)
+    program = compile_graph(model, device, point)
+    timing = time_program(program, point)
+    counts = count_program(program, point)
+    accuracy, overflows = None, _proved_overflows(program)
+    if data is not None:
+        accuracy, overflows = _evaluate(program, data, inputs, batch, progress)
+    return _result(model, device, point, program, timing, counts, accuracy, overflows)
+
+
+def _proved_overflows(program: Program) -> list[int | None]:
+    """0 for each command whose weights rule an overflow out, else None."""
+    limit = 1 << (program.device.array.accumulator_bits - 1)
+    return [
+        None if isinstance(c, Matmul) and accumulator_bound(c, program) >= limit else 0
+        for c in program.commands
+    ]
+
+
+def _batches(data: Dataset, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, data.x.shape[0], size):
+        yield data.x[start : start + size], data.y[start : start + size]
+
+
+def _evaluate(
+    program: Program, data: Dataset, inputs: str, batch: int, progress: Progress | None
+) -> tuple[Accuracy, list[int | None]]:
+    if len(program.inputs) != 1:
+        raise DataError(data.name, f"the model has {len(program.inputs)} inputs", "one")
+    place = program.placements[program.inputs[0]]
+    output = program.outputs[0]
+    classes = program.placements[output].spec.elements
+    if data.y.min() < 0 or data.y.max() >= classes:
+        raise DataError(
+            data.name, f"labels {data.y.min()}..{data.y.max()}",
+            f"0..{classes - 1}, one per element of output {output!r}",
+        )  # fmt: skip
+    machine = Machine(program)
+    overflows = [0] * len(program.commands)
+    predictions = []
+    for x, _ in _batches(data, batch):
+        values = machine.run({program.inputs[0]: to_codes(x, place, inputs, data.name)})
+        predictions.append(values.outputs[output].reshape(x.shape[0], -1).argmax(axis=1))
+        overflows = [a + c.overflows for a, c in zip(overflows, values.counts, strict=True)]
+        if progress is not None:
+            progress(x.shape[0])
+    predicted = np.concatenate(predictions)
+    correct = int((predicted == data.y).sum())
+    rule = choose_rule(data.x, place, inputs, data.name)
+    samples = data.x.shape[0]
+    accuracy = Accuracy(data.name, rule, samples, correct, correct / samples, predicted)
+    return accuracy, list(overflows)
+
+
+def _tile_text(command: Command) -> str:
+    inner = command.command if isinstance(command, Host) else command
+    if isinstance(inner, Move) or isinstance(command, Host):
+        return "-"
+    n = inner.nest
+    return (
+        f"h{n.tile_h} w{n.tile_w} g{n.tile_g} n{n.tile_n} k{n.tile_k} {ORDERS[n.order]}"
+    )
+
+
+def _layer(
+    program: Program, command: Command, timing: CommandTiming, counts: Counts,
+    energy: dict[str, float], overflows: int | None,
+) -> Layer:  # fmt: skip
+    pes = program.device.array.rows * program.device.array.cols
+    note = command.reason if isinstance(command, Host) else ""
+    return Layer(
+        command.name, command.operator, _tile_text(command), timing.cycles, timing.by_cause,
+        counts.macs, counts.macs / (max(timing.cycles, 1) * pes), sum(energy.values()), energy,
+        counts.dram_read_bytes + counts.dram_write_bytes,
+        (counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8, overflows, note,
+    )  # fmt: skip
+
+
+def _result(
+    model: Graph, device: Device, point: OperatingPoint, program: Program, timing: Timing,
+    counts: list[Counts], accuracy: Accuracy | None, overflows: list[int | None],
+) -> Result:  # fmt: skip
+    energy_model = EnergyModel(device, point)
+    layers = tuple(
+        _layer(program, command, t, c, energy_model.command_pj(c, t.cycles), o)
+        for command, t, c, o in zip(
+            program.commands, timing.commands, counts, overflows, strict=True
+        )
+    )
+    by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
+    known = [o for o in overflows if o is not None]
+    totals = _totals(
+        device, point, program, timing.cycles, layers, sum(by_component.values()),
+        sum(known) if len(known) == len(overflows) else None,
+    )  # fmt: skip
+    return Result(
+        model, device, point, program, timing, totals, timing.by_cause(), by_component, layers,
+        accuracy,
+    )  # fmt: skip
+
+
+def _totals(
+    device: Device, point: OperatingPoint, program: Program, cycles: int, layers: tuple[Layer, ...],
+    energy_pj: float, overflows: int | None,
+) -> Totals:  # fmt: skip
+    latency_s = cycles / (point.clock_mhz * 1e6)
+    macs = sum(layer.macs for layer in layers)
+    power_w = energy_pj * 1e-12 / latency_s
+    tops = 2e-12 * macs / latency_s
+    return Totals(
+        cycles=cycles,
+        latency_s=latency_s,
+        inferences_per_s=1 / latency_s,
+        macs=macs,
+        utilization=macs / (cycles * device.array.rows * device.array.cols * device.cores),
+        energy_pj=energy_pj,
+        average_power_w=power_w,
+        peak_tops=device.peak_tops(point),
+        tops=tops,
+        tops_per_watt=tops / power_w,
+        inferences_per_joule=1 / (energy_pj * 1e-12),
+        dram_bytes=sum(layer.dram_bytes for layer in layers),
+        scratchpad_bytes=sum(layer.scratchpad_bytes for layer in layers),
+        scratchpad_peak_bytes=program.scratchpad_peak_bytes,
+        resident_weight_bytes=program.resident_weight_bytes,
+        overflows=overflows,
+    )

@@ -1,0 +1,164 @@
+"""Results as tables and sentences for a terminal."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from simulator.crosscheck.compare import Difference, Verification
+from simulator.npu import Layer, Result
+from simulator.timing.result import CAUSES
+
+_PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"),
+             (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))  # fmt: skip
+_NAME_WIDTH = 32
+
+
+def quantity(value: float, unit: str) -> str:
+    """Three significant digits with an SI prefix: 0.00062, "s" -> "620 µs"."""
+    for factor, prefix in _PREFIXES:
+        if abs(value) >= factor * 0.9995:
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"0 {unit}"
+
+
+def size(count: int) -> str:
+    """Bytes in binary units."""
+    for factor, unit in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} B"
+
+
+def short_name(name: str, width: int = _NAME_WIDTH) -> str:
+    """A layer's name as a reader knows it: converters join several with semicolons."""
+    name = name.split(";")[0]
+    return name if len(name) <= width else "…" + name[-(width - 1) :]
+
+
+def main_cause(layer: Layer) -> str:
+    """The cause that takes most of a layer's cycles."""
+    cause = max(CAUSES, key=lambda c: layer.cycles_by_cause[c])
+    return f"{cause} {100 * layer.cycles_by_cause[cause] / max(layer.cycles, 1):.0f} %"
+
+
+def layer_table(result: Result, detailed: bool) -> str:
+    """One row per layer; ``detailed`` adds cycles by cause, tiles, traffic and overflows."""
+    total = result.totals
+    rows: list[list[str]] = []
+    for layer in result.layers:
+        row = [
+            short_name(layer.name),
+            layer.operator + (" (host)" if layer.note else ""),
+            f"{layer.macs:,}",
+            f"{layer.cycles:,}",
+            f"{100 * layer.cycles / total.cycles:.1f}",
+            f"{100 * layer.utilization:.1f}",
+            quantity(layer.energy_pj * 1e-12, "J"),
+        ]
+        if detailed:
+            row += [f"{layer.cycles_by_cause[c]:,}" for c in CAUSES]
+            overflows = "?" if layer.overflows is None else f"{layer.overflows:,}"
+            row += [size(layer.dram_bytes), size(layer.scratchpad_bytes), overflows, layer.tile]
+        else:
+            row += [main_cause(layer), size(layer.dram_bytes)]
+        rows.append(row)
+    headers = ["layer", "operator", "MACs", "cycles", "% time", "% util", "energy"]
+    if detailed:
+        headers += [c.replace("_", " ") for c in CAUSES]
+        headers += ["DRAM", "scratchpad", "overflows", "tile"]
+    else:
+        headers += ["mostly", "DRAM"]
+    numbers = ("right",) * (len(headers) - 2)
+    align = ("left", "left", *numbers)
+    if detailed:
+        align = (*align[:-1], "left")
+    return tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+
+
+def summary(result: Result) -> str:
+    """Totals, cycles by cause, energy by component and accuracy."""
+    t, d, p = result.totals, result.device, result.point
+    array = f"{d.array.rows} x {d.array.cols} {d.array.dataflow.replace('_', ' ')}"
+    overflows = "not counted (no --data, and not ruled out by the weights)"
+    if t.overflows is not None:
+        overflows = f"{t.overflows:,}" + ("" if result.accuracy else " (ruled out by the weights)")
+    lines = [
+        f"device           {d.name}: {array}, {p.clock_mhz:g} MHz, {p.voltage_v:g} V",
+        f"latency          {quantity(t.latency_s, 's')} = {t.cycles:,} cycles; "
+        f"{t.inferences_per_s:,.1f} inferences/s",
+        f"cycles by cause  {_shares(result.cycles_by_cause, t.cycles)}",
+        f"throughput       {t.tops:.4g} of {t.peak_tops:.4g} TOPS peak "
+        f"({t.macs:,} MACs, utilization {100 * t.utilization:.1f} %)",
+        f"energy           {quantity(t.energy_pj * 1e-12, 'J')} per inference; "
+        f"{t.inferences_per_joule:,.1f} inferences/J",
+        f"energy by part   {_shares(result.energy_by_component_pj, t.energy_pj)}",
+        f"power            {quantity(t.average_power_w, 'W')} average; "
+        f"{t.tops_per_watt:.4g} TOPS/W",
+        f"traffic          DRAM {size(t.dram_bytes)}, scratchpad {size(t.scratchpad_bytes)}; "
+        f"scratchpad peak {size(t.scratchpad_peak_bytes)} of {size(d.scratchpad.capacity_bytes)}",
+        f"overflows        {overflows}",
+    ]
+    if t.resident_weight_bytes:
+        lines.append(
+            f"weights          {size(t.resident_weight_bytes)} stay on chip between inferences; "
+            "loading them once is not counted"
+        )
+    if result.accuracy is not None:
+        a = result.accuracy
+        lines.append(
+            f"accuracy         {100 * a.top1:.2f} % top-1: {a.correct:,} of {a.samples:,} samples of "
+            f"{a.dataset} (inputs: {a.inputs})"
+        )
+    lines += [f"on the host      {x.name}: {x.note}" for x in result.layers if x.note]
+    return "\n".join(lines)
+
+
+def _shares(parts: dict[str, int] | dict[str, float], total: float) -> str:
+    """Non-zero parts, largest first, in percent."""
+    ordered = sorted(parts.items(), key=lambda kv: -kv[1])
+    return ", ".join(
+        f"{name.replace('_', ' ')} {100 * value / total:.1f} %" for name, value in ordered if value
+    )
+
+
+def run_report(result: Result, detailed: bool) -> str:
+    """What ``npusim run`` prints."""
+    return f"{result.model.name}\n\n{layer_table(result, detailed)}\n\n{summary(result)}"
+
+
+def verification_report(verification: Verification) -> str:
+    """What ``npusim verify`` prints."""
+    v = verification
+    rows = [
+        [short_name(t.name), t.operator, f"{t.elements:,}", f"{t.different:,}",
+         str(t.max_abs_difference)]
+        for t in v.tensors
+    ]  # fmt: skip
+    table = tabulate(
+        rows, ["tensor", "operator", "elements", "different", "largest"], tablefmt="simple",
+        colalign=("left", "left", "right", "right", "right"), disable_numparse=True,
+    )  # fmt: skip
+    elements = sum(t.elements for t in v.tensors)
+    verdict = f"equal: {len(v.tensors)} tensors, {elements:,} elements"
+    if v.first_difference is not None:
+        verdict = f"{v.different:,} of {elements:,} elements differ\n"
+        verdict += _difference(v.first_difference)
+    return (
+        f"{v.model} on {v.device} against {v.runtime_version}, {v.samples} samples\n\n"
+        f"{table}\n\n{verdict}"
+    )
+
+
+def _difference(d: Difference) -> str:
+    lines = [
+        f"first difference: sample {d.sample}, {d.operator} {d.tensor!r} {list(d.index)}: "
+        f"ours {d.ours}, theirs {d.theirs}"
+    ]
+    if d.explanation is not None:
+        e = d.explanation
+        lines.append(
+            f"  ours: accumulator {e.accumulator} (bias {e.bias}), {e.requantizer} multiplier "
+            f"{e.multiplier} shift {e.shift}, zero point {e.zero_point}, clamp "
+            f"{e.clamp_min}..{e.clamp_max}"
+        )
+    return "\n".join(lines)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from simulator.crosscheck import verify
     from simulator.errors import NpusimError
     from simulator.hwconfig import load_device
-    from simulator.npu import Result, compile, load_model, simulate
+    from simulator.npu import compile, load_model, simulate
+    from simulator.result import Result
     from simulator.workload import load_dataset
 
 __all__ = [
@@ -25,7 +26,7 @@ __all__ = [
 
 _HOMES = {
     "NpusimError": "errors",
-    "Result": "npu",
+    "Result": "result",
     "compile": "npu",
     "load_dataset": "workload",
     "load_device": "hwconfig",

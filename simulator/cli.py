@@ -28,14 +28,18 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
     run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
     run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")
-    run.add_argument("--inputs", default="auto", help="how samples become codes: auto, codes, pixels, real")
+    run.add_argument(
+        "--inputs", default="auto", help="how samples become codes: auto, codes, pixels, real"
+    )
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
     run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
     verify = commands.add_parser("verify", help="compare every tensor with a reference runtime")
     verify.add_argument("model")
     verify.add_argument("--against", default="litert", help="the reference runtime: litert")
     verify.add_argument("--device", default="edge-stick", help="default: %(default)s")
-    verify.add_argument("--samples", type=int, default=100, metavar="N", help="default: %(default)s")
+    verify.add_argument(
+        "--samples", type=int, default=100, metavar="N", help="default: %(default)s"
+    )
     verify.add_argument("--data", help="use these samples rather than random codes")
     verify.add_argument("--inputs", default="auto", help="how samples become codes, as for run")
     verify.add_argument("--seed", type=int, default=0, help="of the random codes")
@@ -46,7 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     compiled.add_argument("--graph", action="store_true", help="print the graph instead")
     devices = commands.add_parser("devices", help="list devices, or one with its sources")
     devices.add_argument("name", nargs="?")
-    devices.add_argument("--schema", action="store_true", help="print the JSON Schema of device files")
+    devices.add_argument(
+        "--schema", action="store_true", help="print the JSON Schema of device files"
+    )
     commands.add_parser("ops", help="list operators and their rules")
     commands.add_parser("models", help="list models known by name")
     return parser

@@ -93,7 +93,13 @@ class Vector(_Section):
     """The unit for output stages, pooling, element-wise operators and tables."""
 
     lanes: Positive
-    functions: tuple[VectorFunction, ...] = ("add", "average_pool", "max_pool", "rescale", "softmax")
+    functions: tuple[VectorFunction, ...] = (
+        "add",
+        "average_pool",
+        "max_pool",
+        "rescale",
+        "softmax",
+    )
 
 
 class Dma(_Section):
@@ -252,7 +258,9 @@ def numeric_keys(device: Device) -> list[str]:
 
     def walk(prefix: str, value: Any) -> list[str]:
         if isinstance(value, dict):
-            return [k for key, v in value.items() for k in walk(f"{prefix}.{key}" if prefix else key, v)]
+            return [
+                k for key, v in value.items() for k in walk(f"{prefix}.{key}" if prefix else key, v)
+            ]
         if isinstance(value, list | tuple):
             return [k for i, v in enumerate(value) for k in walk(f"{prefix}.{i}", v)]
         return [prefix] if isinstance(value, int | float) and not isinstance(value, bool) else []
@@ -295,7 +303,7 @@ def _first_problem(error: ValidationError) -> str:
     if kind in ("missing", "union_tag_not_found"):
         return f"{key}: missing{more}"
     if kind == "value_error":
-        return str(first["ctx"]["error"]) + more
+        return str(first.get("ctx", {}).get("error")) + more
     return f"{key} = {first['input']!r}{more}"
 
 

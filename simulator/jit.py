@@ -14,10 +14,13 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
-from numba.core import config as numba_config
+from numba.core import config
+
+# Numba sets this module's attributes when it is imported.
+numba_config: Any = config
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _KEPT_CACHES = 4
@@ -71,7 +74,7 @@ def jit(function: _F) -> _F:
         # Read by numba while it sets up the function's cache; restored so that other users of numba
         # in this process keep theirs.
         numba_config.CACHE_DIR = _CACHE_FOLDER or before
-        compiled: _F = numba.njit(cache=_CACHE_FOLDER is not None, error_model="numpy")(function)
+        compiled = numba.njit(cache=_CACHE_FOLDER is not None, error_model="numpy")(function)
     finally:
         numba_config.CACHE_DIR = before
-    return compiled
+    return cast(_F, compiled)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -23,83 +22,13 @@ from simulator.importers import load_graph
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
 from simulator.program.program import Program
+from simulator.result import Accuracy, Layer, Result, Totals
 from simulator.timing.pipeline import time_program
 from simulator.timing.result import CommandTiming, Timing
 from simulator.workload import Dataset, model_path
 
 Progress = Callable[[int], object]
 _DEFAULT_BATCH = 64
-
-
-@dataclass(frozen=True)
-class Totals:
-    """One inference, and rates that follow from it. ``overflows`` counts output elements whose
-    accumulator overflowed, over all samples run; without data it is 0 where the weights prove that none
-    can, else None."""
-
-    cycles: int
-    latency_s: float
-    inferences_per_s: float
-    macs: int
-    utilization: float
-    energy_pj: float
-    average_power_w: float
-    peak_tops: float
-    tops: float
-    tops_per_watt: float
-    inferences_per_joule: float
-    dram_bytes: int
-    scratchpad_bytes: int
-    scratchpad_peak_bytes: int
-    resident_weight_bytes: int
-    overflows: int | None
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One command. ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host."""
-
-    name: str
-    operator: str
-    tile: str
-    cycles: int
-    cycles_by_cause: dict[str, int]
-    macs: int
-    utilization: float
-    energy_pj: float
-    energy_by_component_pj: dict[str, float]
-    dram_bytes: int
-    scratchpad_bytes: int
-    overflows: int | None
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Top-1 over a labelled set; ``predictions`` are the argmax of the first output, first on ties."""
-
-    dataset: str
-    inputs: str
-    samples: int
-    correct: int
-    top1: float
-    predictions: np.ndarray = field(repr=False, compare=False)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Everything one run answers."""
-
-    model: Graph
-    device: Device
-    point: OperatingPoint
-    program: Program
-    timing: Timing
-    totals: Totals
-    cycles_by_cause: dict[str, int]
-    energy_by_component_pj: dict[str, float]
-    layers: tuple[Layer, ...]
-    accuracy: Accuracy | None
 
 
 def load_model(name_or_path: str | Path) -> Graph:
@@ -197,9 +126,7 @@ def _tile_text(command: Command) -> str:
     if isinstance(inner, Move) or isinstance(command, Host):
         return "-"
     n = inner.nest
-    return (
-        f"h{n.tile_h} w{n.tile_w} g{n.tile_g} n{n.tile_n} k{n.tile_k} {ORDERS[n.order]}"
-    )
+    return f"h{n.tile_h} w{n.tile_w} g{n.tile_g} n{n.tile_n} k{n.tile_k} {ORDERS[n.order]}"
 
 
 def _layer(

@@ -196,7 +196,11 @@ class _Plan:
         slack = 4 * aligned(1)
         if self.c.split:
             return Room(
-                0, caps["ifmap"] - used - slack, caps["weights"] - pinned, caps["ofmap"] - slack, True
+                0,
+                caps["ifmap"] - used - slack,
+                caps["weights"] - pinned,
+                caps["ofmap"] - slack,
+                True,
             )
         return Room(caps["unified"] - used - pinned - slack, 0, 0, 0, False)
 
@@ -225,7 +229,9 @@ class _Plan:
         choice = self._choose(command, numbers, self._room(index))
         if not feasible(choice):
             self.failed_at = index
-            self.problem = f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit"
+            self.problem = (
+                f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit"
+            )
             return False
         need = footprint(choice.nest, numbers, self.c.numbers.buffers)
         self.commands.append(replace(command, nest=choice.nest))
@@ -259,7 +265,9 @@ class _Plan:
             size = self.sizes[i].get("weights", 0)
             if not size:
                 continue
-            used = sum(aligned(s) for role, s in self.sizes[i - 1].items() if self.c.region(role) == region)
+            used = sum(
+                aligned(s) for role, s in self.sizes[i - 1].items() if self.c.region(role) == region
+            )
             used += sum(self.pinned) + (0 if self.c.split else self._on_chip_bytes(i - 1))
             if used + aligned(size) <= self.c.capacities[region]:
                 found.add(i)
@@ -269,7 +277,9 @@ class _Plan:
         region = self.c.region("ifmap")
         last_command = len(self.commands) - 1
         requests = [
-            Request(name, DRAM if name in self.spilled else region, self.c.specs[name].size_bytes, *life)
+            Request(
+                name, DRAM if name in self.spilled else region, self.c.specs[name].size_bytes, *life
+            )
             for name, life in self.c.lives.items()
         ]
         for i, sizes in enumerate(self.sizes):
@@ -324,5 +334,3 @@ class _Plan:
             c.lowered.constants, tuple(commands), c.graph.inputs, c.graph.outputs,
             tuple(c.capacities.items()), resident_weight_bytes,
         )  # fmt: skip
-
-

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from simulator.crosscheck.compare import Verification, compare_program
+from simulator.crosscheck.compare import compare_program
 from simulator.datapath.inputs import to_codes
 from simulator.errors import UsageError
 from simulator.hwconfig import Device
 from simulator.npu import compile, load_model
+from simulator.result import Verification
 from simulator.workload import Dataset, model_path
 
 RUNTIMES = tuple(

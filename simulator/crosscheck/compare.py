@@ -8,10 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from simulator.datapath.explain import Explanation, explain_output
+from simulator.datapath.explain import explain_output
 from simulator.datapath.machine import Machine
 from simulator.graph import Graph
 from simulator.program.program import Program
+from simulator.result import Difference, TensorComparison, Verification
 
 _CHUNK = 16
 
@@ -24,46 +25,6 @@ class Runtime(Protocol):
     def run(self, inputs: Mapping[int, np.ndarray], wanted: list[int]) -> dict[int, np.ndarray]:
         """One inference: tensors by their number in the model file."""
         ...
-
-
-@dataclass(frozen=True)
-class TensorComparison:
-    """One tensor over all samples."""
-
-    name: str
-    operator: str
-    elements: int
-    different: int
-    max_abs_difference: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The first element that differs, in execution order, with how we computed it."""
-
-    sample: int
-    tensor: str
-    operator: str
-    index: tuple[int, ...]
-    ours: int
-    theirs: int
-    explanation: Explanation | None
-
-
-@dataclass(frozen=True)
-class Verification:
-    """All tensors; equal exactly when ``different`` is 0. ``fused`` names tensors that our graph does
-    not have any more because a pass joined the operator that made them to its neighbour."""
-
-    model: str
-    device: str
-    against: str
-    runtime_version: str
-    samples: int
-    tensors: tuple[TensorComparison, ...]
-    different: int
-    first_difference: Difference | None
-    fused: tuple[str, ...]
 
 
 @dataclass
@@ -138,7 +99,9 @@ class _Comparison:
         """Compare a few samples at once."""
         values = self.machine.run(feed, keep=self.graph.tensors)
         kept = {**feed, **values.tensors}
-        numbers = {node.outputs[0]: self.graph.tensors[node.outputs[0]].index for node in self.graph.nodes}
+        numbers = {
+            node.outputs[0]: self.graph.tensors[node.outputs[0]].index for node in self.graph.nodes
+        }
         for sample in range(next(iter(feed.values())).shape[0]):
             inputs = {self.graph.tensors[n].index: v[sample] for n, v in feed.items()}
             theirs = runtime.run(inputs, list(numbers.values()))

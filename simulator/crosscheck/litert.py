@@ -22,7 +22,9 @@ class LiteRT:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError:
             raise CrosscheckError(
-                "litert", "the package ai-edge-litert is not installed", "pip install 'npusim[verify]'"
+                "litert",
+                "the package ai-edge-litert is not installed",
+                "pip install 'npusim[verify]'",
             ) from None
         self.version = f"ai-edge-litert {version('ai-edge-litert')}, BUILTIN_REF"
         try:

@@ -66,9 +66,9 @@ class ArrayWork(NamedTuple):
 
     The stationary operand loads for ``load`` cycles, then operands stream for ``body + last`` cycles,
     starting at least ``lead`` cycles after the last operand of the tile before (its sums still occupy
-    the output buses); after ``body`` of them the last fold begins and the next tile may load; results are complete
-    ``skew`` cycles after the last operand went in. ``body + last`` = ``compute`` (operands entering)
-    + ``wait_load`` + ``wait_drain`` + ``stall`` (scratchpad port too narrow).
+    the output buses); after ``body`` of them the last fold begins and the next tile may load; results
+    are complete ``skew`` cycles after the last operand went in. ``body + last`` = ``compute``
+    (operands entering) + ``wait_load`` + ``wait_drain`` + ``stall`` (scratchpad port too narrow).
     """
 
     load: int

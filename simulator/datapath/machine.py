@@ -111,7 +111,8 @@ def _run_move(command: Move, source: np.ndarray, out: np.ndarray, spec: TensorSp
         return
     out[...] = command.fill
     inside = tuple(
-        slice(b, size - a) for b, a, size in zip(command.before, command.after, spec.shape, strict=True)
+        slice(b, size - a)
+        for b, a, size in zip(command.before, command.after, spec.shape, strict=True)
     )
     out[(slice(None), *inside)] = source
 

@@ -187,7 +187,10 @@ def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
                 elif clipped[p, c]:
                     overflows += 1
                 code = numerics.zero_point + requantize(
-                    numerics.requantizer, total, channels.multiplier[channel], channels.shift[channel]
+                    numerics.requantizer,
+                    total,
+                    channels.multiplier[channel],
+                    channels.shift[channel],
                 )
                 out[oy, ox, channel] = min(max(code, numerics.clamp_min), numerics.clamp_max)
     return overflows
@@ -232,7 +235,9 @@ def run_sums(x, weights, taps, channels, nest, numerics, sums, out):
             else:
                 _add_dense(nest, tile, numerics, x[sample], weights, sums)
             if tile.last_k:
-                overflows += _finish_tile(nest, tile, numerics, channels, sums, clipped, out[sample])
+                overflows += _finish_tile(
+                    nest, tile, numerics, channels, sums, clipped, out[sample]
+                )
             macs += _tile_macs(nest, tile)
             tiles += 1
     return Counters(macs, tiles, overflows)
@@ -256,7 +261,9 @@ def run_chains(x, weights, channels, nest, numerics, sums, out):
                         sums[i, c] = narrow
             chain_tile(nest, tile, numerics, x[sample], weights, sums, clipped)
             if tile.last_k:
-                overflows += _finish_tile(nest, tile, numerics, channels, sums, clipped, out[sample])
+                overflows += _finish_tile(
+                    nest, tile, numerics, channels, sums, clipped, out[sample]
+                )
             macs += _tile_macs(nest, tile)
             tiles += 1
     return Counters(macs, tiles, overflows)

@@ -129,7 +129,9 @@ def count_command(
     if isinstance(command, Host):
         return _host_counts(command, program)
     counted = _count(nest, numbers, device, grid)
-    macs, outputs, registers, pad_read, pad_write, acc_read, acc_write = (int(c) for c in counted[:7])
+    macs, outputs, registers, pad_read, pad_write, acc_read, acc_write = (
+        int(c) for c in counted[:7]
+    )
     if isinstance(command, Move):
         multiplies = adds = lookups = 0
     else:

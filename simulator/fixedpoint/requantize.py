@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 
 from simulator.errors import ModelError
+from simulator.fixedpoint.width import Integer
 from simulator.jit import jit
 
 DOUBLE_ROUNDING = 0
@@ -53,13 +54,13 @@ def float64_mantissa(real: float) -> tuple[int, int]:
 
 
 @jit
-def doubling_high_mul(a: int, b: int) -> int:
+def doubling_high_mul(a: Integer, b: Integer) -> Integer:
     """High 32 bits of 2*a*b, rounded, ties to +inf; a, b int32, not both -2**31."""
     return (a * b + (1 << 30)) >> 31  # |a*b| <= 2**62
 
 
 @jit
-def rounding_divide_by_pot(value: int, exponent: int) -> int:
+def rounding_divide_by_pot(value: Integer, exponent: int) -> Integer:
     """value / 2**exponent, ties away from zero; |value| < 2**62, 0 <= exponent <= 62."""
     if exponent == 0:
         return value
@@ -68,7 +69,7 @@ def rounding_divide_by_pot(value: int, exponent: int) -> int:
 
 
 @jit
-def double_rounding(accumulator: int, multiplier: int, shift: int) -> int:
+def double_rounding(accumulator: Integer, multiplier: int, shift: int) -> Integer:
     """DR: ``accumulator`` (int32) times multiplier * 2**(shift - 31); result fits in int32."""
     left = shift if shift > 0 else 0
     right = -shift if shift < 0 else 0
@@ -78,7 +79,7 @@ def double_rounding(accumulator: int, multiplier: int, shift: int) -> int:
 
 
 @jit
-def _bit_length(value: int) -> int:
+def _bit_length(value: Integer) -> int:
     length = 0
     while value > 0:
         value >>= 1
@@ -87,7 +88,7 @@ def _bit_length(value: int) -> int:
 
 
 @jit
-def float64_away(accumulator: int, mantissa: int, exponent: int) -> int:
+def float64_away(accumulator: Integer, mantissa: int, exponent: int) -> Integer:
     """FA: round-half-away(double(accumulator) * mantissa * 2**exponent), in integers.
 
     ``accumulator`` is int32, ``mantissa`` below 2**53, so the product has at most 85 bits: it is held
@@ -133,7 +134,7 @@ def float64_away(accumulator: int, mantissa: int, exponent: int) -> int:
 
 
 @jit
-def requantize(kind: int, accumulator: int, multiplier: int, shift: int) -> int:
+def requantize(kind: int, accumulator: Integer, multiplier: int, shift: int) -> Integer:
     """One accumulator through requantizer ``kind`` (see :data:`KINDS`)."""
     if kind == 0:
         return double_rounding(accumulator, multiplier, shift)

@@ -13,6 +13,7 @@ from simulator.fixedpoint.requantize import (
     quantize_multiplier,
     rounding_divide_by_pot,
 )
+from simulator.fixedpoint.width import Integer
 from simulator.jit import jit
 
 _INPUT_INTEGER_BITS = 5  # the scaled difference to the maximum is Q5.26
@@ -30,12 +31,12 @@ def input_scaling(beta: float, scale: float) -> tuple[int, int, int]:
 
 
 @jit
-def _saturating_shift_left(value: int, exponent: int) -> int:
+def _saturating_shift_left(value: Integer, exponent: int) -> Integer:
     return min(max(value << exponent, -(1 << 31)), (1 << 31) - 1)  # |value| < 2**31
 
 
 @jit
-def _exp_quarter_interval(a: int) -> int:
+def _exp_quarter_interval(a: Integer) -> Integer:
     """exp(a) for a in [-1/4, 0), Q0.31 to Q0.31: a 4-term Taylor series around -1/8."""
     x = a + (1 << 28)  # + 1/8
     x2 = doubling_high_mul(x, x)
@@ -49,7 +50,7 @@ def _exp_quarter_interval(a: int) -> int:
 
 
 @jit
-def exp_on_negative(a: int) -> int:
+def exp_on_negative(a: Integer) -> Integer:
     """exp(a) for a <= 0: Q5.26 to Q0.31."""
     if a == 0:
         return (1 << 31) - 1
@@ -76,7 +77,7 @@ def exp_on_negative(a: int) -> int:
 
 
 @jit
-def one_over_one_plus(a: int) -> int:
+def one_over_one_plus(a: Integer) -> Integer:
     """1 / (1 + a) for a in [0, 1): Q0.31 to Q0.31, by three Newton steps."""
     total = a + (1 << 31) - 1
     half_denominator = (total + 1) >> 1  # rounding half sum of a and one; both are >= 0
@@ -89,7 +90,7 @@ def one_over_one_plus(a: int) -> int:
 
 
 @jit
-def leading_zeros(value: int) -> int:
+def leading_zeros(value: Integer) -> int:
     """Leading zero bits of a positive 32-bit value."""
     count = 32
     while value > 0:

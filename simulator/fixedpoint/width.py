@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from simulator.jit import jit
+
+Integer = int | np.int64
+"""A kernel's integer: an int64 when compiled, either of the two when interpreted."""
 
 # Sums of products of 16-bit operands stay below 2**62 for every reduction shorter than 2**30, so an
 # accumulator of this width or more cannot overflow and int64 holds the exact sum.
@@ -22,7 +27,7 @@ def highest(bits: int) -> int:
 
 
 @jit
-def wrap(value: int, bits: int) -> int:
+def wrap(value: Integer, bits: int) -> Integer:
     """``value`` modulo 2**bits as a signed integer (two's complement); |value| < 2**62."""
     if bits >= 62:
         return value
@@ -31,7 +36,7 @@ def wrap(value: int, bits: int) -> int:
 
 
 @jit
-def saturate(value: int, bits: int) -> int:
+def saturate(value: Integer, bits: int) -> Integer:
     """``value`` clamped to a signed ``bits``-bit integer; |value| < 2**62."""
     if bits >= 62:
         return value
@@ -39,7 +44,7 @@ def saturate(value: int, bits: int) -> int:
 
 
 @jit
-def fits(value: int, bits: int) -> bool:
+def fits(value: Integer, bits: int) -> bool:
     """Whether ``value`` is a signed ``bits``-bit integer."""
     if bits >= 62:
         return True

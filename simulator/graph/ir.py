@@ -87,7 +87,8 @@ class Graph:
             for name in node.outputs:
                 if name in known:
                     raise ModelError(
-                        f"{self.name}: {node.operator} {node.name!r}", f"tensor {name!r} is made twice"
+                        f"{self.name}: {node.operator} {node.name!r}",
+                        f"tensor {name!r} is made twice",
                     )
                 known.add(name)
         for name in self.outputs:

@@ -161,9 +161,7 @@ class _Reader:
         where = f"{self.name}: operator {index} ({kind})"
         if kind not in _READERS or kind.lower() not in operator_names():
             raise ModelError(where, "is not supported", ", ".join(supported_operators()))
-        inputs = tuple(
-            self._tensor(i) if i >= 0 else "" for i in self._vector(op.InputsAsNumpy())
-        )
+        inputs = tuple(self._tensor(i) if i >= 0 else "" for i in self._vector(op.InputsAsNumpy()))
         outputs = tuple(self._tensor(i) for i in self._vector(op.OutputsAsNumpy()))
         if not inputs or len(outputs) != 1:
             raise ModelError(where, f"has {len(inputs)} inputs and {len(outputs)} outputs")
@@ -175,7 +173,9 @@ class _Reader:
         if index in self.by_index:
             return self.by_index[index]
         if not 0 <= index < self.subgraph.TensorsLength():
-            raise ModelError(self.name, f"tensor number {index}", f"0..{self.subgraph.TensorsLength() - 1}")
+            raise ModelError(
+                self.name, f"tensor number {index}", f"0..{self.subgraph.TensorsLength() - 1}"
+            )
         tensor: Any = self.subgraph.Tensors(index)
         base = (tensor.Name() or b"").decode() or f"tensor_{index}"
         name = base if base not in self.taken else f"{base}#{index}"
@@ -204,7 +204,9 @@ class _Reader:
         points = tuple(self._vector(q.ZeroPointAsNumpy())) or (0,) * len(scales)
         axis = q.QuantizedDimension()
         if len(scales) > 1 and not (axis < len(spec.shape) and spec.shape[axis] == len(scales)):
-            raise ModelError("", f"{len(scales)} scales along axis {axis} of shape {list(spec.shape)}")
+            raise ModelError(
+                "", f"{len(scales)} scales along axis {axis} of shape {list(spec.shape)}"
+            )
         if any(not spec.minimum <= z <= spec.maximum for z in points):
             raise ModelError("", f"zero point outside {spec.minimum}..{spec.maximum}")
         return QuantParams(scales, points, axis if len(scales) > 1 else 0)

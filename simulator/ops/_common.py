@@ -123,7 +123,9 @@ def activation_range(spec: TensorSpec, params: QuantParams, activation: str) -> 
     """Clamp of a fused activation in output codes; bounds divide in float32, as the reference does."""
 
     def code(real: float) -> int:
-        return params.zero_point + round_half_away(float(np.float32(real) / np.float32(params.scale)))
+        return params.zero_point + round_half_away(
+            float(np.float32(real) / np.float32(params.scale))
+        )
 
     low, high = spec.minimum, spec.maximum
     if activation in ("RELU", "RELU6"):
@@ -215,7 +217,10 @@ def naive_product(
     ``x`` is (batch, in_h, in_w, groups * k), ``weights`` (groups, kernel_h, kernel_w, k, n); the result
     is (batch, out_h, out_w, groups * n) int64.
     """
-    zx, zw = graph.quantization(node.inputs[0]).zero_point, graph.quantization(node.inputs[1]).zero_point
+    zx, zw = (
+        graph.quantization(node.inputs[0]).zero_point,
+        graph.quantization(node.inputs[1]).zero_point,
+    )
     params = graph.quantization(node.outputs[0])
     channels = nest.groups * nest.n
     scales, bias = channel_scales(graph, node, channels), channel_bias(graph, node, channels)

@@ -17,9 +17,7 @@ infer = _rescale.infer
 def _arguments(graph: Graph, node: Node) -> tuple[float, int, int]:
     params = graph.quantization(node.outputs[0])
     ratio = np.float32(graph.quantization(node.inputs[0]).scale) / np.float32(params.scale)
-    low, high = common.activation_range(
-        graph.spec(node.outputs[0]), params, node.operator.upper()
-    )
+    low, high = common.activation_range(graph.spec(node.outputs[0]), params, node.operator.upper())
     return float(ratio), low, high
 
 

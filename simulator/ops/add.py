@@ -57,7 +57,9 @@ def elementwise_nest(shape: tuple[int, ...]) -> Nest:
     batch = 1
     for size in shape[:-3]:
         batch *= size
-    return untiled(batch=batch, out=(image[0], image[1]), groups=channels, ifmap=(image[0], image[1]))
+    return untiled(
+        batch=batch, out=(image[0], image[1]), groups=channels, ifmap=(image[0], image[1])
+    )
 
 
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:

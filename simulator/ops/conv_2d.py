@@ -32,7 +32,9 @@ def infer(graph: Graph, node: Node) -> tuple[int, ...]:
     return (batch, *image_size(node, height, width, kernel_h, kernel_w), out_c)
 
 
-def image_size(node: Node, height: int, width: int, kernel_h: int, kernel_w: int) -> tuple[int, int]:
+def image_size(
+    node: Node, height: int, width: int, kernel_h: int, kernel_w: int
+) -> tuple[int, int]:
     """Output height and width of a window operator with explicit padding."""
     return (
         common.convolved_size(

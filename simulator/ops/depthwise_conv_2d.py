@@ -21,9 +21,7 @@ COMMAND = "matmul"
 def whole_multiplier(graph: Graph, node: Node) -> bool:
     """weights have shape 1 x H x W x (input channels * multiplier)"""
     shape = graph.spec(node.inputs[1]).shape
-    return (
-        len(shape) == 4 and shape[0] == 1 and shape[3] % graph.spec(node.inputs[0]).shape[3] == 0
-    )
+    return len(shape) == 4 and shape[0] == 1 and shape[3] % graph.spec(node.inputs[0]).shape[3] == 0
 
 
 RULES = (

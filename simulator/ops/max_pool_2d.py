@@ -27,6 +27,4 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
     taps = node.integer("kernel_h") * node.integer("kernel_w")
-    return _pooling.lower(
-        graph, node, "max_pool", LaneWork(cycles=taps, multiplies=0, adds=taps)
-    )
+    return _pooling.lower(graph, node, "max_pool", LaneWork(cycles=taps, multiplies=0, adds=taps))

@@ -18,7 +18,9 @@ def constant_amounts(graph: Graph, node: Node) -> bool:
     if node.inputs[1] not in graph.constants:
         return False
     amounts = graph.constants[node.inputs[1]]
-    return amounts.shape == (len(graph.spec(node.inputs[0]).shape), 2) and bool((amounts >= 0).all())
+    return amounts.shape == (len(graph.spec(node.inputs[0]).shape), 2) and bool(
+        (amounts >= 0).all()
+    )
 
 
 def same_quantization(graph: Graph, node: Node) -> bool:

@@ -91,7 +91,8 @@ class Program:
                 seen.add(key)
                 ranges.append((p.spec.size_bytes, p.first, p.last))
         return max(
-            (sum(s for s, f, e in ranges if f <= i <= e) for i in range(len(self.commands))), default=0
+            (sum(s for s, f, e in ranges if f <= i <= e) for i in range(len(self.commands))),
+            default=0,
         )
 
 

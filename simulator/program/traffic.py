@@ -65,9 +65,7 @@ def numbers_of(
     if isinstance(command, Move):
         copied = ceil_div(specs[command.ofmap].size_bytes, device.dma.bytes_per_cycle)
         on_chip = 0 if s.ifmap or s.ofmap else device.dma.latency_cycles + copied
-        return CommandNumbers(
-            MOVE, 0, ifmap_bits, 0, 0, ofmap_bits, 0, 0, *flags, on_chip
-        )
+        return CommandNumbers(MOVE, 0, ifmap_bits, 0, 0, ofmap_bits, 0, 0, *flags, on_chip)
     assert isinstance(command, Host)
     seconds = device.host.call_latency_s + command.operations / device.host.operations_per_s
     return CommandNumbers(
@@ -81,7 +79,9 @@ def nest_of(command: Command, specs: dict[str, TensorSpec]) -> Nest:
     if isinstance(command, Matmul | Vector):
         return command.nest
     elements = specs[command.ofmap].elements
-    return Nest(1, 1, elements, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, elements, 1, elements, 1, 1, 1, 0)
+    return Nest(
+        1, 1, elements, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, elements, 1, elements, 1, 1, 1, 0
+    )
 
 
 def program_numbers(program: Program, clock_khz: int) -> list[tuple[Nest, CommandNumbers]]:

@@ -28,7 +28,12 @@ def verify_program(program: Program) -> Program:
 
 def _same_bytes(program: Program, a: str, b: str) -> bool:
     p, q = program.placements[a], program.placements[b]
-    return (p.region, p.address_bytes, p.first, p.last) == (q.region, q.address_bytes, q.first, q.last)
+    return (p.region, p.address_bytes, p.first, p.last) == (
+        q.region,
+        q.address_bytes,
+        q.first,
+        q.last,
+    )
 
 
 def _problems(program: Program, index: int, command: Command, made: set[str]) -> Iterator[str]:

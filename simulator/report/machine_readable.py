@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simulator.crosscheck.compare import Verification
 from simulator.errors import UsageError
-from simulator.npu import Result, versions
+from simulator.npu import versions
+from simulator.result import Result, Verification
 
 SCHEMA_VERSION = 1
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from simulator.crosscheck.compare import Difference, Verification
-from simulator.npu import Layer, Result
+from simulator.result import Difference, Layer, Result, Verification
 from simulator.timing.result import CAUSES
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"),

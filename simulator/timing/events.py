@@ -129,8 +129,7 @@ class _Simulation:
 
     def _bus(self) -> Process:
         for transfer in self.queue:
-            for event in transfer.after:
-                yield event
+            yield from transfer.after
             yield self.env.timeout(transfer.cycles)
             transfer.done.succeed()
 
@@ -217,9 +216,7 @@ class _Simulation:
                     self.env.process(self._array(run, loaded))
                 self.env.process(self._vector(run))
                 stages = [run.vector_done[tile] for tile in run.outputs]
-                stages += [
-                    run.stored[t] for t in run.outputs if run.plan.tiles[t, columns.RESULT]
-                ]
+                stages += [run.stored[t] for t in run.outputs if run.plan.tiles[t, columns.RESULT]]
                 yield self.env.all_of(stages)
             self.borders.append((begin, int(self.env.now)))
 

@@ -180,7 +180,9 @@ def _play(
     spans = np.full((plan.tiles.shape[0], SPAN_COLUMNS), -1, np.int64)
     if plan.alone_cycles:
         end = border.start + plan.alone_cycles
-        causes[CAUSES.index("host" if plan.kind == HOST else "scratchpad_stall")] = plan.alone_cycles
+        causes[CAUSES.index("host" if plan.kind == HOST else "scratchpad_stall")] = (
+            plan.alone_cycles
+        )
         bus = border.bus_free
         prefetch_done = 0
         if next_prefetch:

@@ -99,9 +99,7 @@ def _fill(
 def grid_of(device: Device) -> Grid:
     """The array of ``device`` with its scratchpad port."""
     a = device.array
-    return Grid(
-        a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle
-    )
+    return Grid(a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle)
 
 
 def pace_of(device: Device) -> Pace:

@@ -202,9 +202,16 @@ GOLDEN = [
     pytest.param(IS, SERIAL, SMALL, (2, 2), ArrayWork(2, 0, 18, 2, 2, 8, 6, 6, 0), id="is-serial"),
     pytest.param(IS, PIPELINED, SMALL, (2, 2), ArrayWork(2, 0, 6, 2, 2, 8, 0, 0, 0), id="is"),
     pytest.param(
-        WS, PIPELINED, Gemm(1, 8, 1, 1), (4, 1), ArrayWork(4, 0, 4, 1, 3, 2, 3, 0, 0), id="slow-load"
+        WS,
+        PIPELINED,
+        Gemm(1, 8, 1, 1),
+        (4, 1),
+        ArrayWork(4, 0, 4, 1, 3, 2, 3, 0, 0),
+        id="slow-load",
     ),
-    pytest.param(WS, PIPELINED, GROUPS, (5, 2), ArrayWork(5, 0, 5, 4, 5, 8, 1, 0, 0), id="ws-groups"),
+    pytest.param(
+        WS, PIPELINED, GROUPS, (5, 2), ArrayWork(5, 0, 5, 4, 5, 8, 1, 0, 0), id="ws-groups"
+    ),
     pytest.param(
         IS, PIPELINED, GROUPS, (5, 2), ArrayWork(5, 0, 15, 1, 5, 6, 10, 0, 0), id="is-groups"
     ),

@@ -130,17 +130,37 @@ def _tile_text(command: Command) -> str:
 
 
 def _layer(
-    program: Program, command: Command, timing: CommandTiming, counts: Counts,
-    energy: dict[str, float], overflows: int | None,
-) -> Layer:  # fmt: skip
-    pes = program.device.array.rows * program.device.array.cols
-    note = command.reason if isinstance(command, Host) else ""
+    program: Program,
+    point: OperatingPoint,
+    index: int,
+    timing: CommandTiming,
+    counts: Counts,
+    energy: dict[str, float],
+    overflows: int | None,
+) -> Layer:
+    command = program.commands[index]
+    array = program.device.array
+    latency_s = timing.cycles / (point.clock_mhz * 1e6)
+    energy_pj = sum(energy.values())
     return Layer(
-        command.name, command.operator, _tile_text(command), timing.cycles, timing.by_cause,
-        counts.macs, counts.macs / (max(timing.cycles, 1) * pes), sum(energy.values()), energy,
-        counts.dram_read_bytes + counts.dram_write_bytes,
-        (counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8, overflows, note,
-    )  # fmt: skip
+        name=command.name,
+        operator=command.operator,
+        tile=_tile_text(command),
+        cycles=timing.cycles,
+        latency_s=latency_s,
+        cycles_by_cause=timing.by_cause,
+        macs=counts.macs,
+        utilization=counts.macs / (timing.cycles * array.rows * array.cols),
+        energy_pj=energy_pj,
+        energy_by_component_pj=energy,
+        average_power_w=energy_pj * 1e-12 / latency_s,
+        tops=2e-12 * counts.macs / latency_s,
+        dram_bytes=counts.dram_read_bytes + counts.dram_write_bytes,
+        scratchpad_bytes=(counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8,
+        scratchpad_peak_bytes=program.scratchpad_bytes_at(index),
+        overflows=overflows,
+        note=command.reason if isinstance(command, Host) else "",
+    )
 
 
 def _result(
@@ -149,10 +169,8 @@ def _result(
 ) -> Result:  # fmt: skip
     energy_model = EnergyModel(device, point)
     layers = tuple(
-        _layer(program, command, t, c, energy_model.command_pj(c, t.cycles), o)
-        for command, t, c, o in zip(
-            program.commands, timing.commands, counts, overflows, strict=True
-        )
+        _layer(program, point, i, t, c, energy_model.command_pj(c, t.cycles), o)
+        for i, (t, c, o) in enumerate(zip(timing.commands, counts, overflows, strict=True))
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [o for o in overflows if o is not None]

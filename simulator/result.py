@@ -39,19 +39,26 @@ class Totals:
 
 @dataclass(frozen=True)
 class Layer:
-    """One command. ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host."""
+    """One command; values as in :class:`Totals`, for this command alone.
+
+    ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host.
+    """
 
     name: str
     operator: str
     tile: str
     cycles: int
+    latency_s: float
     cycles_by_cause: dict[str, int]
     macs: int
     utilization: float
     energy_pj: float
     energy_by_component_pj: dict[str, float]
+    average_power_w: float
+    tops: float
     dram_bytes: int
     scratchpad_bytes: int
+    scratchpad_peak_bytes: int
     overflows: int | None
     note: str = ""
 

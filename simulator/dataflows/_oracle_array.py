@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.fixedpoint.width import saturate, wrap
+from simulator.fixedpoint.width import Integer, saturate, wrap
 from simulator.jit import jit
 
 Ints = NDArray[np.int64]
@@ -79,7 +79,7 @@ class _Registers(NamedTuple):
 
 
 @jit
-def _narrow(value: int, array: OracleArray) -> int:
+def _narrow(value: Integer, array: OracleArray) -> Integer:
     if array.saturating:
         return saturate(value, array.accumulator_bits)
     return wrap(value, array.accumulator_bits)
@@ -161,7 +161,7 @@ def _deposit(memory: Memory, address: int, result: int, array: OracleArray) -> N
 
 
 @jit
-def _multiply(left: Ints, top: Ints, psum: int, array: OracleArray, counters: Ints) -> int:
+def _multiply(left: Ints, top: Ints, psum: Integer, array: OracleArray, counters: Ints) -> Integer:
     """One PE's multiplication and addition, counted where both operands are there."""
     if left[1] >= _FILLER and top[1] >= _FILLER:
         counters[PE_CYCLES] += 1

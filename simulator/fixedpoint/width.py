@@ -48,7 +48,7 @@ def fits(value: Integer, bits: int) -> bool:
     """Whether ``value`` is a signed ``bits``-bit integer."""
     if bits >= 62:
         return True
-    return -(1 << (bits - 1)) <= value < (1 << (bits - 1))
+    return bool(-(1 << (bits - 1)) <= value < (1 << (bits - 1)))
 
 
 @jit

@@ -83,6 +83,15 @@ class Program:
     @cached_property
     def scratchpad_peak_bytes(self) -> int:
         """Most scratchpad bytes taken at once, over all commands and regions."""
+        return max(self.scratchpad_bytes_at(i) for i in range(len(self.commands)))
+
+    def scratchpad_bytes_at(self, index: int) -> int:
+        """Scratchpad bytes taken while command ``index`` runs, over all regions."""
+        return sum(size for size, first, last in self._scratchpad if first <= index <= last)
+
+    @cached_property
+    def _scratchpad(self) -> list[tuple[int, int, int]]:
+        """(bytes, first, last command) of everything in the scratchpad; two names count once."""
         ranges = [(b.size_bytes, b.first, b.last) for b in self.buffers]
         seen: set[tuple[str, int, int]] = set()
         for p in self.placements.values():
@@ -90,10 +99,7 @@ class Program:
             if p.region != DRAM and key not in seen:
                 seen.add(key)
                 ranges.append((p.spec.size_bytes, p.first, p.last))
-        return max(
-            (sum(s for s, f, e in ranges if f <= i <= e) for i in range(len(self.commands))),
-            default=0,
-        )
+        return ranges
 
 
 def constant_digest(values: np.ndarray) -> str:

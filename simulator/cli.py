@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -62,55 +63,93 @@ def _parser() -> argparse.ArgumentParser:
 def _progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=what, unit="sample", file=sys.stderr, leave=False) as bar:
+    # disable=None: no bar where standard error is not a terminal, so that logs stay readable.
+    with tqdm(
+        total=total, desc=what, unit="sample", file=sys.stderr, leave=False, disable=None
+    ) as bar:
         yield bar.update
+
+
+def _announce_compilation() -> None:
+    from simulator.jit import cache_root, cache_state
+
+    words = {
+        "cold": "later runs find them in the cache",
+        "none": f"so will every run, since nothing can be written to {cache_root()}: set "
+        "NPUSIM_CACHE_DIR to another folder",
+    }
+    state = cache_state()
+    if state != "warm":
+        print(f"npusim: compiling the kernels, some 20 s; {words[state]}", file=sys.stderr)
 
 
 def _run(args: argparse.Namespace) -> int:
     from simulator.hwconfig import load_device
     from simulator.npu import load_model, simulate
-    from simulator.report.machine_readable import result_to_dict, write_json
+    from simulator.report.machine_readable import check_target, result_to_dict, write_json
     from simulator.report.text import run_report
     from simulator.workload import Dataset, load_dataset
 
+    _at_least_one("--limit", args.limit)
+    if args.limit is not None and args.data is None:
+        raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
+    _known_rule(args.inputs)
+    check_target(args.json)
     device, model = load_device(args.device), load_model(args.model)
-    if args.limit is not None and (args.data is None or args.limit < 1):
-        raise UsageError("--limit", str(args.limit), "at least 1, together with --data")
-    if args.data is None:
+    data = load_dataset(args.data) if args.data else None
+    _announce_compilation()
+    if data is None:
         result = simulate(model, device, operating_point=args.operating_point)
     else:
-        data = load_dataset(args.data)
         data = Dataset(data.name, data.x[: args.limit], data.y[: args.limit])
         with _progress(data.x.shape[0], data.name) as update:
             result = simulate(
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
                 progress=update,
             )  # fmt: skip
-    if args.json != "-":
-        print(run_report(result, args.layers))
+    # The file first: where it cannot be written, nothing is printed either.
     if args.json:
         write_json(result_to_dict(result), args.json)
+    if args.json != "-":
+        print(run_report(result, args.layers))
     return _OK
+
+
+def _at_least_one(where: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise UsageError(where, str(value), "at least 1")
+
+
+def _known_rule(rule: str) -> None:
+    from simulator.datapath.inputs import RULES
+
+    if rule not in RULES:
+        raise UsageError("--inputs", f"rule {rule!r}", ", ".join(RULES))
 
 
 def _verify(args: argparse.Namespace) -> int:
     from simulator.crosscheck import verify
     from simulator.hwconfig import load_device
-    from simulator.report.machine_readable import verification_to_dict, write_json
+    from simulator.report.machine_readable import check_target, verification_to_dict, write_json
     from simulator.report.text import verification_report
     from simulator.workload import load_dataset
 
+    _at_least_one("--samples", args.samples)
+    _known_rule(args.inputs)
+    check_target(args.json)
+    device = load_device(args.device)
     data = load_dataset(args.data) if args.data else None
+    _announce_compilation()
     total = min(args.samples, data.x.shape[0]) if data else args.samples
     with _progress(total, args.against) as update:
         found = verify(
-            args.model, load_device(args.device), args.against, samples=args.samples, data=data,
+            args.model, device, args.against, samples=args.samples, data=data,
             inputs=args.inputs, seed=args.seed, progress=update,
         )  # fmt: skip
-    if args.json != "-":
-        print(verification_report(found))
     if args.json:
         write_json(verification_to_dict(found), args.json)
+    if args.json != "-":
+        print(verification_report(found))
     return _DIFFERENT if found.different else _OK
 
 
@@ -121,6 +160,8 @@ def _compile(args: argparse.Namespace) -> int:
     from simulator.program.text import print_program
 
     device, model = load_device(args.device), load_model(args.model)
+    if not args.graph:
+        _announce_compilation()
     print(print_graph(model) if args.graph else print_program(compile(model, device)), end="")
     return _OK
 
@@ -162,7 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = _parser().parse_args(arguments)
     try:
-        return _COMMANDS[args.command](args)
+        code = _COMMANDS[args.command](args)
+        sys.stdout.flush()
+        return code
     except NpusimError as error:
         print(f"npusim: {error}", file=sys.stderr)
         return error.exit_code
@@ -170,9 +213,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("npusim: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; nothing is wrong.
-        sys.stderr.close()
-        return _OK
+        _drop_output()
+        return _OK  # the reader of our output (head, less) has gone; nothing is wrong
+    except OSError as error:
+        _drop_output()
+        print(f"npusim: the system reports: {error}", file=sys.stderr)
+        return _WRONG_INPUT
+
+
+def _drop_output() -> None:
+    # What is left in the buffer would fail once more when Python exits.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

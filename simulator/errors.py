@@ -16,7 +16,18 @@ class NpusimError(Exception):
         self.where = where
         self.problem = problem
         self.allowed = allowed
-        super().__init__(f"{where}: {problem}" + (f"; allowed: {allowed}" if allowed else ""))
+        super().__init__(
+            _one_line(f"{where}: {problem}" + (f"; allowed: {allowed}" if allowed else ""))
+        )
+
+    def __reduce__(self) -> tuple[type[NpusimError], tuple[str, str, str]]:
+        # Exception would be rebuilt from its one-line text, which is not what __init__ takes.
+        return type(self), (self.where, self.problem, self.allowed)
+
+
+def _one_line(text: str) -> str:
+    """``text`` without line breaks and control characters, which file content may smuggle in."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 
 class ModelError(NpusimError):

@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from simulator.errors import DeviceError
 from simulator.resources import data_folder
 
-Positive = Annotated[int, Field(ge=1)]
-NotNegative = Annotated[int, Field(ge=0)]
-Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveReal = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Upper bounds lie far above any device and keep every count of cycles and bytes within 64 bits.
+Positive = Annotated[int, Field(ge=1, le=1 << 20)]
+Bytes = Annotated[int, Field(ge=1, le=1 << 40)]
+Real = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+PositiveReal = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary"]
 VectorFunction = Literal["add", "average_pool", "max_pool", "rescale", "softmax"]
 
@@ -54,7 +55,7 @@ class UnifiedScratchpad(_Section):
     """One memory shared by ifmaps, weights and ofmaps."""
 
     layout: Literal["unified"]
-    capacity_bytes: Positive
+    capacity_bytes: Bytes
     buffers: Annotated[int, Field(ge=1, le=8)] = 2
     banks: Positive = 1
     read_bytes_per_cycle: Positive
@@ -67,9 +68,9 @@ class SplitScratchpad(_Section):
     """Separate regions: activations kept on chip, weights, and ofmap tiles on their way to DRAM."""
 
     layout: Literal["split"]
-    ifmap_bytes: Positive
-    weight_bytes: Positive
-    ofmap_bytes: Positive
+    ifmap_bytes: Bytes
+    weight_bytes: Bytes
+    ofmap_bytes: Bytes
     buffers: Annotated[int, Field(ge=1, le=8)] = 2
     banks: Positive = 1
     read_bytes_per_cycle: Positive
@@ -85,7 +86,7 @@ class SplitScratchpad(_Section):
 class Accumulator(_Section):
     """The memory of partial sums behind the array."""
 
-    capacity_bytes: Positive
+    capacity_bytes: Bytes
     buffers: Annotated[int, Field(ge=1, le=8)] = 2
 
 
@@ -107,28 +108,30 @@ class Dma(_Section):
 
     bytes_per_cycle: Positive
     burst_bytes: Positive = 16
-    latency_cycles: NotNegative = 0
+    latency_cycles: Annotated[int, Field(ge=0, le=1 << 30)] = 0
 
 
 class Dram(_Section):
     """The memory behind the DMA: DRAM, flash or a host link."""
 
     kind: str = Field(description="a key under [dram] of the energy table")
-    bandwidth_mb_per_s: PositiveReal = Field(description="decimal megabytes per second")
+    bandwidth_mb_per_s: Annotated[float, Field(ge=0.1, le=1e9, allow_inf_nan=False)] = Field(
+        description="decimal megabytes per second"
+    )
 
 
 class Host(_Section):
     """The processor that runs what the device cannot."""
 
-    operations_per_s: PositiveReal
-    call_latency_s: Real
+    operations_per_s: Annotated[float, Field(ge=1e5, le=1e18, allow_inf_nan=False)]
+    call_latency_s: Annotated[float, Field(ge=0, le=1e3, allow_inf_nan=False)]
     operation_pj: Real
 
 
 class OperatingPoint(_Section):
     name: str
     voltage_v: Annotated[float, Field(ge=0.3, le=2.0, allow_inf_nan=False)]
-    clock_mhz: PositiveReal
+    clock_mhz: Annotated[float, Field(ge=0.001, le=1e5, allow_inf_nan=False)]
 
 
 class Energy(_Section):
@@ -210,7 +213,7 @@ class Device(_Section):
     def _consistent(self) -> Device:
         names = [p.name for p in self.operating_points]
         if len(set(names)) != len(names):
-            raise ValueError(f"operating_points: names {names} are not distinct")
+            raise ValueError(f"operating_points: names {names} are not all different")
         words = self.accumulator.capacity_bytes * 8 // self.array.accumulator_bits
         if words < self.accumulator.buffers:
             raise ValueError(
@@ -221,7 +224,10 @@ class Device(_Section):
         known = set(numeric_keys(self))
         for key in self.sources:
             if not any(k == key or k.startswith(key + ".") for k in known):
-                raise ValueError(f"sources: {key!r} names no key of this device")
+                raise ValueError(
+                    f"sources: {key!r} names no number of this device, nor the section of one "
+                    "(such as array.rows or array)"
+                )
         return self
 
     @cached_property
@@ -236,7 +242,7 @@ class Device(_Section):
             if name is None or point.name == name:
                 return point
         allowed = ", ".join(p.name for p in self.operating_points)
-        raise DeviceError(self.name, f"operating point {name!r}", allowed)
+        raise DeviceError(self.name, f"no operating point called {name!r}", allowed)
 
     def peak_tops(self, point: OperatingPoint) -> float:
         """2 operations per PE and cycle, in 1e12 per second."""
@@ -282,7 +288,7 @@ def device_from_dict(content: dict[str, Any], where: str) -> Device:
     try:
         return Device.model_validate(_lists_to_tuples(content))
     except ValidationError as error:
-        raise DeviceError(where, _first_problem(error), _allowed(error)) from None
+        raise DeviceError(where, *_explain(error)) from None
 
 
 def _lists_to_tuples(value: Any) -> Any:
@@ -291,37 +297,50 @@ def _lists_to_tuples(value: Any) -> Any:
     return tuple(_lists_to_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def _first_problem(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
+# Kinds of pydantic errors whose own words name Python types, and what a TOML file wants instead.
+_WANTED = {
+    "model_type": "a table", "dict_type": "a table", "tuple_type": "a list", "too_short": "at least 1",
+    "string_type": "text", "int_type": "an integer", "int_from_float": "an integer",
+    "float_type": "a number", "bool_type": "true or false",
+}  # fmt: skip
+_SHORTER = {
+    "greater than or equal to": "at least", "less than or equal to": "at most",
+    "greater than": "above", "String should": "text to",
+}  # fmt: skip
+_SHOWN = 60  # characters of a wrong value
+
+
+def _explain(error: ValidationError) -> tuple[str, str]:
+    """What is wrong with the first wrong key, and what it may be."""
+    found = error.errors(include_url=False)
+    # A list whose only item is wrong is reported as too short as well.
+    found = [e for e in found if e["type"] != "too_short" or not e["input"]]
+    first = found[0]
     # Pydantic puts the chosen union member ("split") into the path; it is no key of the file.
-    path = [str(p) for p in first["loc"] if p not in ("unified", "split")]
-    key = ".".join(path) or "device"
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    kind = first["type"]
+    key = ".".join(str(p) for p in first["loc"] if p not in ("unified", "split")) or "device"
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    kind, section = first["type"], tuple(first["loc"][:-1])
     if kind == "extra_forbidden":
-        return f"{key}: unknown key{more}"
-    if kind in ("missing", "union_tag_not_found"):
-        return f"{key}: missing{more}"
-    if kind == "value_error":
-        return str(first.get("ctx", {}).get("error")) + more
-    return f"{key} = {first['input']!r}{more}"
-
-
-def _allowed(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    kind = first["type"]
-    if kind == "extra_forbidden":
-        return _keys_at(tuple(first["loc"][:-1]))
+        return f"{key}: unknown key{more}", _keys_at(section, False)
+    if kind == "missing":
+        return f"{key}: missing{more}", f"a table with at least {_keys_at(section, True)}"
     if kind == "union_tag_not_found":
-        return "layout = 'unified' or 'split'"
-    if kind in ("missing", "value_error"):
-        return ""
-    message = str(first["msg"])
-    return message.removeprefix("Input should be ")
+        return f"{key}.layout: missing{more}", "'unified' or 'split'"
+    if kind == "union_tag_invalid":
+        return f"{key}.layout = {first['input'].get('layout')!r}{more}", "'unified' or 'split'"
+    if kind == "value_error":
+        return f"{first.get('ctx', {}).get('error')}{more}", ""
+    value = first["input"]
+    given = repr(list(value) if isinstance(value, tuple) else value)
+    given = given if len(given) <= _SHOWN else given[:_SHOWN] + "..."
+    message = _WANTED.get(kind, str(first["msg"]).removeprefix("Input should be "))
+    for long, short in _SHORTER.items():
+        message = message.replace(long, short)
+    return f"{key} = {given}{more}", message
 
 
-def _keys_at(path: tuple[Any, ...]) -> str:
-    """The keys a section has, for the message about an unknown one."""
+def _keys_at(path: tuple[Any, ...], required: bool) -> str:
+    """The keys a section has, or must have."""
     model: Any = Device
     for part in path:
         if part == "unified":
@@ -334,7 +353,8 @@ def _keys_at(path: tuple[Any, ...]) -> str:
             model = Source
         elif isinstance(model, type) and part in getattr(model, "model_fields", {}):
             model = model.model_fields[part].annotation
-    return ", ".join(getattr(model, "model_fields", {}))
+    fields = getattr(model, "model_fields", {}).items()
+    return ", ".join(name for name, f in fields if f.is_required() or not required)
 
 
 def device_names() -> list[str]:
@@ -352,8 +372,10 @@ def load_device(name_or_path: str | Path) -> Device:
         path = data_folder("hwconfigs") / "devices" / f"{name_or_path}.toml"
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DeviceError(str(path), f"cannot be read: {error}") from None
+    except OSError as error:
+        raise DeviceError(str(path), f"cannot be read: {error.strerror}", "a .toml file") from None
+    except UnicodeDecodeError as error:
+        raise DeviceError(str(path), f"is not text: {error}", "UTF-8") from None
     return parse_device(text, str(path))
 
 

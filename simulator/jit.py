@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numba
 from numba.core import config
@@ -59,6 +59,16 @@ def _prepare_cache() -> str | None:
 
 
 _CACHE_FOLDER = _prepare_cache()
+
+
+def cache_state() -> Literal["warm", "cold", "none"]:
+    """``cold``: this source's kernels are about to be compiled once; ``none``: at every start, since no
+    folder can be written; ``warm``: there is nothing to wait for."""
+    if numba_config.DISABLE_JIT:
+        return "warm"
+    if _CACHE_FOLDER is None:
+        return "none"
+    return "warm" if any(Path(_CACHE_FOLDER).rglob("*.nbi")) else "cold"
 
 
 def jit(function: _F) -> _F:

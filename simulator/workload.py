@@ -3,13 +3,14 @@ to fetch, and files of the user's."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -54,8 +55,9 @@ def model_path(name_or_path: str | Path) -> Path:
         return _catalogue_file(catalogue()[text])
     path = Path(name_or_path)
     if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "no such file or model"
         allowed = f"the path of a .tflite file, or one of {', '.join(catalogue())}"
-        raise ModelError(text, "no such file or model", allowed)
+        raise ModelError(text, problem, allowed)
     return path
 
 
@@ -65,22 +67,27 @@ def _catalogue_file(entry: Entry) -> Path:
         return _checked(shipped, entry)
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder:
+        if not Path(folder).is_dir():
+            raise ModelError(f"${FOLDER_VARIABLE}", f"there is no folder {folder!r}", "a folder")
         found = sorted(Path(folder).rglob(Path(entry.file).name))
         if found:
-            return _checked(found[0], entry)
+            # Another file of that name may lie beside the right one: complain of it only alone.
+            return _checked(next((p for p in found if _digest(p) == entry.sha256), found[0]), entry)
     return _fetched(entry)
 
 
 def _checked(path: Path, entry: Entry) -> Path:
-    import hashlib
-
-    try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
+    digest = _digest(path)
     if digest != entry.sha256:
         raise ModelError(str(path), f"SHA-256 {digest}", f"{entry.sha256} ({entry.name})")
     return path
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
 
 
 def _fetched(entry: Entry) -> Path:
@@ -99,13 +106,29 @@ def _fetched(entry: Entry) -> Path:
     return Path(fetched)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled samples: ``x`` (samples, ...) and integer labels ``y`` (samples,)."""
+    """Labelled samples: ``x`` (samples, ...) and integer labels ``y`` (samples,), at least one."""
 
     name: str
     x: np.ndarray
     y: np.ndarray
+
+    def __post_init__(self) -> None:
+        x, y = self.x, self.y
+        if x.dtype.kind not in "iuf":
+            raise DataError(self.name, f"x is {x.dtype}", "integers or floats")
+        if x.ndim < 2 or x.size == 0:
+            raise DataError(
+                self.name, f"x has shape {list(x.shape)}", "(samples, ...), none of them 0"
+            )
+        if y.shape != (x.shape[0],) or y.dtype.kind not in "iu":
+            raise DataError(
+                self.name, f"y is {y.dtype} of shape {list(y.shape)}",
+                f"one integer per sample: shape [{x.shape[0]}]",
+            )  # fmt: skip
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise DataError(self.name, "x holds NaN or infinity", "finite numbers")
 
 
 def load_dataset(name_or_path: str | Path) -> Dataset:
@@ -114,36 +137,36 @@ def load_dataset(name_or_path: str | Path) -> Dataset:
     entry = catalogue().get(text)
     path = data_folder("workloads") / entry.data if entry and entry.data else Path(name_or_path)
     if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "no such file or data set"
         allowed = "the path of an .npz file with x and y, or one of " + ", ".join(
             e.name for e in catalogue().values() if e.data
         )
-        raise DataError(text, "no such file or data set", allowed)
-    arrays = _arrays(path)
-    missing = [k for k in ("x", "y") if k not in arrays]
-    if missing:
-        raise DataError(str(path), f"holds {sorted(arrays) or 'no arrays'}", "arrays x and y")
-    return Dataset(path.name, *_samples(path, arrays["x"], arrays["y"]))
+        raise DataError(text, problem, allowed)
+    return Dataset(path.name, *_arrays(path))
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+# What a damaged archive raises in zipfile, zlib and numpy's reader of .npy headers.
+_DAMAGED = (
+    OSError, ValueError, EOFError, LookupError, SyntaxError, RuntimeError, MemoryError, TypeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Arrays x and y of an .npz file; pickled objects are refused."""
+    if not zipfile.is_zipfile(path):
+        raise DataError(str(path), "is not an .npz file", "an .npz file with arrays x and y")
     try:
-        with np.load(path, allow_pickle=False) as found:
-            if not hasattr(found, "files"):
-                raise DataError(str(path), "is a single array", "an .npz file with x and y")
-            return {k: found[k] for k in found.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(str(path), f"cannot be read: {error}", "an .npz file") from None
-
-
-def _samples(path: Path, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    if x.ndim < 2 or x.shape[0] == 0:
-        raise DataError(str(path), f"x has shape {list(x.shape)}", "(samples, ...), at least one")
-    if y.shape != (x.shape[0],) or y.dtype.kind not in "iu":
+        # Opened here: numpy leaves a file open that turns out to be damaged.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
+            held = ", ".join(sorted(found.files)) or "nothing"
+            if "x" in found.files and "y" in found.files:
+                x, y = found["x"], found["y"]
+                if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
+                    return x, y
+                held = "x and y, but not as arrays"
+    except _DAMAGED as error:
         raise DataError(
-            str(path), f"y is {y.dtype} of shape {list(y.shape)}", f"integers, ({x.shape[0]},)"
-        )
-    if x.dtype.kind not in "iuf":
-        raise DataError(str(path), f"x is {x.dtype}", "integers or floats")
-    if x.dtype.kind == "f" and not np.isfinite(x).all():
-        raise DataError(str(path), "x holds NaN or infinity", "finite numbers")
-    return x, y.astype(np.int64)
+            str(path), f"cannot be read: {error}", "an .npz file with arrays x and y"
+        ) from None
+    raise DataError(str(path), f"holds {held}", "arrays x and y")

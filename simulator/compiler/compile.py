@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.compiler.allocate import Request, aligned, allocate
-from simulator.compiler.tile import Choice, Room, choose, feasible, footprint
+from simulator.compiler.tile import Choice, Room, choose, feasible
 from simulator.dataflows import Grid
 from simulator.errors import CompileError
 from simulator.fixedpoint.width import ceil_div
@@ -23,7 +23,7 @@ from simulator.ops import operator
 from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
 from simulator.program.nest import macs
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
-from simulator.program.traffic import CommandNumbers, numbers_of
+from simulator.program.traffic import CommandNumbers, footprint, numbers_of, transfer_cycles
 from simulator.program.verify import verify_program
 
 # A choice that leaves room for the next command's weights is taken if it costs at most this much more.
@@ -94,6 +94,7 @@ class _Compiler:
         self.lowered = _lower(graph, device)
         self.specs = {name: graph.spec(name) for name in self.lowered.root_of}
         self.lives = self._lives()
+        self.choices: dict[tuple[int, Streams, Room], Choice] = {}
 
     def region(self, role: str) -> str:
         """Scratchpad region of a stream buffer or (``ifmap``) of an activation kept on chip."""
@@ -144,10 +145,10 @@ class _Compiler:
         spilled = self.always_in_dram()
         while True:
             plan = _Plan(self, spilled, resident > 0)
-            failed = plan.failed_at
-            if failed is None:
-                return plan.program(resident)
-            victim = self._victim(failed, spilled)
+            if plan.tile() and plan.place():
+                return self._relieved(plan).program(resident)
+            assert plan.failed_at is not None
+            victim = self._victim(plan.failed_at, spilled)
             if victim is None and resident:
                 resident = 0
             elif victim is None:
@@ -157,6 +158,19 @@ class _Compiler:
                 )  # fmt: skip
             else:
                 spilled = spilled | {victim}
+
+    def _relieved(self, plan: _Plan) -> _Plan:
+        """``plan``, or a cheaper one: an activation that leaves others too little room goes to DRAM."""
+        crowding = [
+            name for name, (first, last) in self.lives.items()
+            if name not in plan.spilled
+            and any(plan.crowded(i) for i in range(max(first, 0), min(last + 1, len(plan.commands))))
+        ]  # fmt: skip
+        for name in sorted(crowding, key=lambda n: (-self.specs[n].size_bytes, n)):
+            other = _Plan(self, plan.spilled | {name}, plan.resident_weights)
+            if other.tile() and other.cost < plan.cost and other.place():
+                plan = other
+        return plan
 
     def _victim(self, command: int, spilled: set[str]) -> str | None:
         """The largest activation on chip while ``command`` runs."""
@@ -176,12 +190,17 @@ class _Plan:
         self.problem = ""
         self.commands: list[Command] = []
         self.sizes: list[dict[str, int]] = []
+        self.cost = 0
         weights = compiler.weight_bytes() if resident_weights else []
         self.pinned = [aligned(w) for w in weights]
-        for i in range(len(compiler.lowered.commands)):
-            if not self._tile(i):
-                return
-        self._place()
+
+    def tile(self) -> bool:
+        """Choose the tiles of all commands; False where one does not fit, at ``failed_at``."""
+        return all(self._tile(i) for i in range(len(self.c.lowered.commands)))
+
+    def crowded(self, index: int) -> bool:
+        """Whether activations take more than half of their region while command ``index`` runs."""
+        return 2 * self._on_chip_bytes(index) > self.c.capacities[self.c.region("ifmap")]
 
     def _on_chip_bytes(self, index: int) -> int:
         return sum(
@@ -224,15 +243,21 @@ class _Plan:
         if isinstance(command, Move):
             self.commands.append(command)
             self.sizes.append({})
+            self.cost += self._move_cycles(command)
             return self._on_chip_fits(index)
         numbers = numbers_of(command, self.c.specs, self.c.device, self.c.numbers.clock_khz)
-        choice = self._choose(command, numbers, self._room(index))
+        room = self._room(index)
+        # Spilling one tensor more changes the room of few commands.
+        known = self.c.choices.get((index, command.streams, room))
+        choice = known or self._choose(command, numbers, room)
+        self.c.choices[index, command.streams, room] = choice
         if not feasible(choice):
             self.failed_at = index
             self.problem = (
                 f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit"
             )
             return False
+        self.cost += choice.cost
         need = footprint(choice.nest, numbers, self.c.numbers.buffers)
         self.commands.append(replace(command, nest=choice.nest))
         self.sizes.append(
@@ -240,6 +265,13 @@ class _Plan:
              "ofmap": need.ofmap}
         )  # fmt: skip
         return True
+
+    def _move_cycles(self, move: Move) -> int:
+        source, target = (self.c.specs[name].size_bytes for name in (move.source, move.ofmap))
+        numbers = numbers_of(move, self.c.specs, self.c.device, self.c.numbers.clock_khz)
+        cycles = numbers.fixed_cycles
+        cycles += move.streams.ifmap * transfer_cycles(source, self.c.numbers)
+        return cycles + move.streams.ofmap * transfer_cycles(target, self.c.numbers)
 
     def _on_chip_fits(self, index: int) -> bool:
         region = self.c.region("ifmap")
@@ -255,7 +287,7 @@ class _Plan:
             return best
         smaller = room._replace(shared=room.shared * 3 // 4, weights=room.weights // 2)
         frugal = choose(command.nest, numbers, machine, grid, smaller)
-        return frugal if frugal.cycles <= best.cycles * _PREFETCH_TOLERANCE else best
+        return frugal if frugal.cost <= best.cost * _PREFETCH_TOLERANCE else best
 
     def _prefetchable(self) -> set[int]:
         """Commands whose weights have room, by size alone, while the command before them runs."""
@@ -293,14 +325,15 @@ class _Plan:
         ]  # fmt: skip
         return requests
 
-    def _place(self) -> None:
+    def place(self) -> bool:
+        """Give everything an address; False where something finds none, at ``failed_at``."""
         prefetched = self._prefetchable()
         while True:
             self.requests = self._requests(prefetched)
             self.addresses, failed = allocate(self.requests, self.c.capacities)
             if failed is None:
                 self.prefetched = prefetched
-                return
+                return True
             near = {i for i in prefetched if failed.first <= i <= failed.last + 1}
             if near:
                 prefetched = prefetched - near
@@ -309,7 +342,7 @@ class _Plan:
             else:
                 self.failed_at = max(failed.first, 0)
                 self.problem = f"{failed.size_bytes} bytes for {failed.key} find no place"
-                return
+                return False
 
     def program(self, resident_weight_bytes: int) -> Program:
         c = self.c

@@ -13,10 +13,13 @@ from simulator.dataflows import Gemm, Grid, packed_groups, work
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DeviceNumbers
 from simulator.jit import jit
-from simulator.program.nest import Nest, largest_ifmap_elements, retiled
-from simulator.program.traffic import CommandNumbers, transfer_cycles, vector_cycles
+from simulator.program.nest import Nest, retiled, tile_counts
+from simulator.program.traffic import CommandNumbers, footprint, transfer_cycles, vector_cycles
 
 _INFEASIBLE = 1 << 62
+# A byte over the bus costs this part of its time even where it hides behind the array: it costs energy,
+# and it keeps the bus from prefetching.
+_TRAFFIC_PRICE = 8
 
 
 class Room(NamedTuple):
@@ -29,54 +32,14 @@ class Room(NamedTuple):
     split: bool
 
 
-class Footprint(NamedTuple):
-    """Stream buffers of one choice of tiles, in bytes, all copies included."""
-
-    ifmap: int
-    second: int
-    weights: int
-    ofmap: int
-
-
 class Choice(NamedTuple):
-    """A nest with its tiles; ``cycles`` is ``_INFEASIBLE`` where nothing fits."""
+    """A nest with its tiles; ``cost``, cycles and a price for traffic, is ``_INFEASIBLE`` where nothing
+    fits."""
 
     nest: Nest
     cycles: int
     dram_bytes: int
-
-
-@jit
-def _counts(nest: Nest) -> tuple[int, int, int, int]:
-    """Tiles along rows and columns of the ofmap together, groups, n, k."""
-    pixels = ceil_div(nest.out_h, nest.tile_h) * ceil_div(nest.out_w, nest.tile_w)
-    return (
-        pixels,
-        ceil_div(nest.groups, nest.tile_g),
-        ceil_div(nest.n, nest.tile_n),
-        ceil_div(nest.k, nest.tile_k),
-    )
-
-
-@jit
-def footprint(nest: Nest, numbers: CommandNumbers, buffers: int) -> Footprint:
-    """Stream buffers this nest needs: one copy of a tile that never changes, else ``buffers``."""
-    pixels, groups, n, k = _counts(nest)
-    pixels *= nest.batch
-    ifmap_tile = largest_ifmap_elements(nest)
-    ifmap_copies = buffers if pixels * groups * k > 1 else 1
-    weight_tile = nest.tile_g * nest.tile_n * nest.tile_k * nest.kernel_h * nest.kernel_w
-    weight_bits = weight_tile * numbers.weight_bits
-    weight_bits += nest.tile_g * nest.tile_n * numbers.channel_bits
-    weight_copies = buffers if groups * n * k > 1 else 1
-    ofmap_tile = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
-    ofmap_copies = buffers if pixels * groups * n > 1 else 1
-    return Footprint(
-        numbers.stream_ifmap * ifmap_copies * ceil_div(ifmap_tile * numbers.ifmap_bits, 8),
-        numbers.stream_second * ifmap_copies * ceil_div(ifmap_tile * numbers.second_bits, 8),
-        numbers.stream_weights * weight_copies * ceil_div(weight_bits, 8),
-        numbers.stream_ofmap * ofmap_copies * ceil_div(ofmap_tile * numbers.ofmap_bits, 8),
-    )
+    cost: int
 
 
 @jit
@@ -97,50 +60,151 @@ def fits(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, room: Room)
     return need.ifmap + need.second + need.weights + need.ofmap <= room.shared
 
 
+class _Traffic(NamedTuple):
+    """How often each operand crosses the bus, and its bytes on average: ``weight_loads`` transfers of
+    ``weight_bytes`` and so on. Every output tile is stored once, every ``k`` tiles."""
+
+    tiles: int
+    k: int
+    weight_loads: int
+    ifmap_loads: int
+    weight_bytes: int
+    ifmap_bytes: int
+    second_bytes: int
+    ofmap_bytes: int
+
+
+@jit
+def _mean(total_bits: int, parts: int) -> int:
+    return ceil_div(total_bits, 8 * parts)
+
+
+@jit
+def _input_sum(extent: int, tiles: int, stride: int, reach: int, size: int) -> int:
+    """Input positions along one axis that ``tiles`` tiles of outputs read, summed over the tiles."""
+    return min((extent - tiles) * stride + tiles * reach, tiles * size)
+
+
+@jit
+def _traffic(nest: Nest, numbers: CommandNumbers) -> _Traffic:
+    pixels, groups, n, k = tile_counts(nest)
+    weight_tiles = groups * n * k
+    weight_loads = weight_tiles
+    if weight_tiles > 1:
+        if nest.order == 0 or k > 1:
+            weight_loads *= pixels
+        weight_loads *= nest.batch
+    ifmap_tiles = pixels * groups * k * nest.batch
+    ifmap_loads = ifmap_tiles
+    if k > 1 or (nest.order != 0 and pixels > 1):
+        ifmap_loads *= n
+    outputs = pixels * groups * n * nest.batch
+    rows, cols = ceil_div(nest.out_h, nest.tile_h), ceil_div(nest.out_w, nest.tile_w)
+    reach_h = (nest.kernel_h - 1) * nest.dilation_h + 1
+    reach_w = (nest.kernel_w - 1) * nest.dilation_w + 1
+    read = _input_sum(nest.out_h, rows, nest.stride_h, reach_h, nest.in_h)
+    read *= _input_sum(nest.out_w, cols, nest.stride_w, reach_w, nest.in_w)
+    read *= nest.batch * nest.groups * nest.k
+    weights = nest.groups * nest.n * nest.k * nest.kernel_h * nest.kernel_w * numbers.weight_bits
+    weights += nest.groups * nest.n * numbers.channel_bits
+    made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
+    return _Traffic(
+        outputs * k, k, weight_loads, ifmap_loads,
+        numbers.stream_weights * _mean(weights, weight_tiles),
+        numbers.stream_ifmap * _mean(read * numbers.ifmap_bits, ifmap_tiles),
+        numbers.stream_second * _mean(read * numbers.second_bits, ifmap_tiles),
+        numbers.stream_ofmap * _mean(made * numbers.ofmap_bits, outputs),
+    )  # fmt: skip
+
+
+class _Product(NamedTuple):
+    """A tile on the array, on average: ``step`` from its start to the next one's, ``stream`` of them
+    with operands entering; the others are of a full tile."""
+
+    step: int
+    stream: int
+    load: int
+    skew: int
+    hidden_load: int
+
+
+@jit
+def _product(
+    nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, tiles: int
+) -> _Product:
+    """Tiles at the edges are smaller: each extent has whole tiles and perhaps one rest."""
+    kernel = nest.kernel_h * nest.kernel_w
+    step = stream = 0
+    for rests in range(32):
+        h, h_count = _whole_or_rest(nest.out_h, nest.tile_h, rests & 1)
+        w, w_count = _whole_or_rest(nest.out_w, nest.tile_w, rests & 2)
+        g, g_count = _whole_or_rest(nest.groups, nest.tile_g, rests & 4)
+        n, n_count = _whole_or_rest(nest.n, nest.tile_n, rests & 8)
+        k, k_count = _whole_or_rest(nest.k, nest.tile_k, rests & 16)
+        count = nest.batch * h_count * w_count * g_count * n_count * k_count
+        if count > 0:
+            one = work(numbers.dataflow, device.overlap, Gemm(h * w, kernel * k, n, g), grid)
+            stream += count * (one.body + one.last)
+            # The next tile loads while this one's last fold streams.
+            step += count * (one.body + max(one.last, one.load))
+            if device.overlap == 0:
+                step += count * (min(one.last, one.load) + one.skew)
+    whole = Gemm(nest.tile_h * nest.tile_w, kernel * nest.tile_k, nest.tile_n, nest.tile_g)
+    one = work(numbers.dataflow, device.overlap, whole, grid)
+    hidden = min(one.load, one.last) if device.overlap == 1 else 0
+    return _Product(ceil_div(step, tiles), ceil_div(stream, tiles), one.load, one.skew, hidden)
+
+
+@jit
+def _whole_or_rest(extent: int, tile: int, rest: int) -> tuple[int, int]:
+    """(size, how many) of an extent's whole tiles, or of the rest that is left."""
+    if rest:
+        return extent % tile, 1 if extent % tile else 0
+    return tile, extent // tile
+
+
 @jit
 def estimate(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid
 ) -> tuple[int, int]:
-    """(cycles, DRAM bytes) of this nest, every tile taken as a full one."""
-    pixels, groups, n, k = _counts(nest)
-    rows_outer = nest.order == 0
-    weight_loads = groups * n * k
-    if groups * n * k > 1:
-        if rows_outer or k > 1:
-            weight_loads *= pixels
-        weight_loads *= nest.batch
-    ifmap_loads = pixels * groups * k * nest.batch
-    if k > 1 or (not rows_outer and pixels > 1):
-        ifmap_loads *= n
-    outputs = pixels * groups * n * nest.batch
-    tiles = outputs * k
-    need = footprint(nest, numbers, 1)
-    dram = ifmap_loads * (need.ifmap + need.second) + weight_loads * need.weights
-    dram += outputs * need.ofmap
-    bus = ifmap_loads * (transfer_cycles(need.ifmap, device) + transfer_cycles(need.second, device))
-    bus += weight_loads * transfer_cycles(need.weights, device)
-    bus += outputs * transfer_cycles(need.ofmap, device)
-    elements = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
-    vector = vector_cycles(elements, numbers.lane_cycles, device.lanes)
-    array = 0
-    edge = 0
+    """(cycles, DRAM bytes) of this nest: the first tile passes all stages, the others follow at a pace.
+
+    The pace is the longest of: what the bus moves for every tile; the array; the vector unit; the way
+    of an accumulator buffer until it is free again; the way of a stream buffer, likewise. An operand that
+    only every so many tiles need comes in a burst, which hides behind the buffers' tiles alone.
+    """
+    t = _traffic(nest, numbers)
+    weights = transfer_cycles(t.weight_bytes, device)
+    ifmap = transfer_cycles(t.ifmap_bytes, device) + transfer_cycles(t.second_bytes, device)
+    ofmap = transfer_cycles(t.ofmap_bytes, device)
+    made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
+    vector = vector_cycles(ceil_div(made * t.k, t.tiles), numbers.lane_cycles, device.lanes)
+    a = _Product(0, 0, 0, 0, 0)
     if numbers.kind == 0:
-        gemm = Gemm(
-            nest.tile_h * nest.tile_w, nest.kernel_h * nest.kernel_w * nest.tile_k, nest.tile_n,
-            nest.tile_g,
-        )  # fmt: skip
-        one = work(numbers.dataflow, device.overlap, gemm, grid)
-        # The next tile loads while this one's last fold streams.
-        array = one.body + max(one.last, one.load)
-        edge = one.load + one.skew
-        if device.overlap == 0:
-            array += edge
-            edge = 0
-    fill = ceil_div(bus, tiles) + array + edge + vector
-    pace = max(ceil_div(bus, tiles), array, ceil_div(vector, k))
-    if device.accumulator_buffers == 1:
-        pace = max(pace, array + ceil_div(vector, k))
-    return fill + (tiles - 1) * pace, dram
+        a = _product(nest, numbers, device, grid, t.tiles)
+    operands = weights if t.weight_loads == t.tiles else 0
+    operands += ifmap if t.ifmap_loads == t.tiles else 0
+    bus = operands + ceil_div(ofmap, t.k)
+    pace = max(bus, a.step, ceil_div(vector, t.k))
+    if numbers.kind == 0:
+        taken = (t.k - 1) * a.step + a.stream + a.skew + vector
+        pace = max(pace, ceil_div(taken, t.k * device.accumulator_buffers))
+    # A stream buffer's next operands wait for this tile's, and, in the bus's order, for its ofmap.
+    trip = operands + a.load + a.stream if numbers.kind == 0 else operands + vector
+    every = device.buffers
+    if ofmap > 0:
+        trip += ofmap + (a.skew + vector if numbers.kind == 0 else 0)
+        every = max(every, t.k)
+    if trip > a.load + a.stream:
+        pace += ceil_div(max(trip - device.buffers * pace, 0), every)
+    cycles = weights + ifmap + a.load + a.stream + a.skew + vector + ofmap + (t.tiles - 1) * pace
+    slack = (device.buffers - 1) * (pace - bus)
+    if t.weight_loads < t.tiles and weights > slack:
+        cycles += (t.weight_loads - 1) * (weights - slack + a.hidden_load)
+    if t.ifmap_loads < t.tiles and ifmap > slack:
+        cycles += (t.ifmap_loads - 1) * (ifmap - slack + a.hidden_load)
+    dram = t.ifmap_loads * (t.ifmap_bytes + t.second_bytes) + t.weight_loads * t.weight_bytes
+    return cycles, dram + (t.tiles // t.k) * t.ofmap_bytes
 
 
 @jit
@@ -165,10 +229,13 @@ def _search_channels(
     """The best tiles of groups, n, k and order for the rows and columns of ``base``."""
     kernel = base.kernel_h * base.kernel_w
     divisible = numbers.kind == 0
-    packed = 1
+    packed = across_n = across_k = 1
     if divisible:
         whole = Gemm(1, kernel * base.k, base.n, base.groups)
         packed = packed_groups(numbers.dataflow, whole, grid)
+        # Whole folds: input stationary streams n, output stationary streams k.
+        across_n = 1 if numbers.dataflow == 2 else grid.cols
+        across_k = 1 if numbers.dataflow == 1 else grid.rows
     g_parts = 1
     while g_parts < 2 * base.groups:
         n_parts = 1
@@ -181,15 +248,17 @@ def _search_channels(
                         base.tile_h,
                         base.tile_w,
                         _part(base.groups, g_parts, packed),
-                        _part(base.n, n_parts, grid.cols) if divisible else base.n,
-                        _part(base.k, k_parts, grid.rows) if divisible else base.k,
+                        _part(base.n, n_parts, across_n) if divisible else base.n,
+                        _part(base.k, k_parts, across_k) if divisible else base.k,
                         order,
                     )
                     if not fits(nest, numbers, device, room):
                         continue
                     cycles, dram = estimate(nest, numbers, device, grid)
-                    if cycles < best.cycles or (cycles == best.cycles and dram < best.dram_bytes):
-                        best = Choice(nest, cycles, dram)
+                    moving = ceil_div(dram * device.clock_khz, device.dram_kb_per_s)
+                    cost = cycles + moving // _TRAFFIC_PRICE
+                    if cost < best.cost or (cost == best.cost and dram < best.dram_bytes):
+                        best = Choice(nest, cycles, dram, cost)
                 k_parts *= 2
             n_parts *= 2
         g_parts *= 2
@@ -200,12 +269,12 @@ def _search_channels(
 def choose(
     base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room
 ) -> Choice:
-    """The cheapest tiles that fit; ``cycles`` stays at its bound where none does.
+    """The cheapest tiles that fit; ``cost`` stays at its bound where none does.
 
     Rows are halved and split finely first, over whole image rows; a single row is then split along
     its columns.
     """
-    best = Choice(base, _INFEASIBLE, 0)
+    best = Choice(base, 0, 0, _INFEASIBLE)
     tile = base.out_h
     while tile >= 1:
         nest = retiled(base, tile, base.out_w, base.groups, base.n, base.k, 0)
@@ -224,4 +293,4 @@ def choose(
 
 def feasible(choice: Choice) -> bool:
     """Whether :func:`choose` found any tiles."""
-    return choice.cycles < _INFEASIBLE
+    return choice.cost < _INFEASIBLE

@@ -39,6 +39,8 @@ def verify(
         raise UsageError("against", repr(against), ", ".join(RUNTIMES))
     if samples < 1:
         raise UsageError("samples", str(samples), "at least 1")
+    if seed < 0:
+        raise UsageError("seed", str(seed), "at least 0")
     path = model_path(model)
     graph = load_model(path)
     program = compile(graph, device)

@@ -70,7 +70,7 @@ def compare_program(
     )
     return Verification(
         graph.name, program.device.name, against, runtime.version, count, tensors,
-        sum(t.different for t in tensors), comparison.first, (),
+        sum(t.different for t in tensors), comparison.first, graph.fused,
     )  # fmt: skip
 
 

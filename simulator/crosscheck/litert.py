@@ -16,7 +16,7 @@ class LiteRT:
     """One model in LiteRT's interpreter, every tensor kept."""
 
     def __init__(self, path: Path) -> None:
-        if path.suffix != ".tflite":
+        if path.suffix.lower() != ".tflite":
             raise ModelError(str(path), "LiteRT runs TensorFlow Lite files only", ".tflite")
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -38,10 +38,13 @@ class LiteRT:
             raise CrosscheckError("litert", f"refuses {path.name}: {error}") from None
 
     def run(self, inputs: Mapping[int, np.ndarray], wanted: list[int]) -> dict[int, np.ndarray]:
-        for number, values in inputs.items():
-            self._interpreter.set_tensor(number, values)
-        self._interpreter.invoke()
-        return {number: self._interpreter.get_tensor(number) for number in wanted}
+        try:
+            for number, values in inputs.items():
+                self._interpreter.set_tensor(number, values)
+            self._interpreter.invoke()
+            return {number: self._interpreter.get_tensor(number) for number in wanted}
+        except (ValueError, RuntimeError) as error:
+            raise CrosscheckError("litert", f"stopped: {error}") from None
 
 
 def open_runtime(path: Path) -> LiteRT:

@@ -52,15 +52,20 @@ def to_codes(x: np.ndarray, place: Placement, rule: str, where: str) -> np.ndarr
     flat = x.reshape(x.shape[0], *spec.shape)
     if chosen == "real":
         assert place.quantization is not None
-        scaled = flat.astype(np.float64) / place.quantization.scale
-        codes = np.trunc(scaled + np.copysign(0.5, scaled)) + place.quantization.zero_point
+        with np.errstate(over="ignore"):  # beyond every code, and clamped like it
+            scaled = flat.astype(np.float64) / place.quantization.scale
+        scaled = np.clip(scaled, -(2.0**40), 2.0**40)
+        whole = np.trunc(scaled)
+        # Adding 0.5 before cutting would round 0.49999999999999994 up.
+        codes = whole + np.copysign(np.abs(scaled - whole) >= 0.5, scaled)
+        codes += place.quantization.zero_point
         return np.clip(codes, spec.minimum, spec.maximum).astype(spec.container)
     if flat.dtype.kind == "f":
         raise DataError(where, f"x is {x.dtype}", f"integers for the rule {chosen!r}")
-    wide = flat.astype(np.int64) - (128 if chosen == "pixels" else 0)
-    if wide.min() < spec.minimum or wide.max() > spec.maximum:
+    shift = 128 if chosen == "pixels" else 0
+    low, high = int(flat.min()) - shift, int(flat.max()) - shift
+    if low < spec.minimum or high > spec.maximum:
         raise DataError(
-            where, f"codes {wide.min()}..{wide.max()} by the rule {chosen!r}",
-            f"{spec.minimum}..{spec.maximum}",
-        )  # fmt: skip
-    return wide.astype(spec.container)
+            where, f"codes {low}..{high} by the rule {chosen!r}", f"{spec.minimum}..{spec.maximum}"
+        )
+    return (flat.astype(np.int64) - shift).astype(spec.container)

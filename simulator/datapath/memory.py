@@ -21,7 +21,8 @@ def unpack(raw: np.ndarray, elements: int, bits: int, container: np.dtype) -> np
     """The inverse of :func:`pack`."""
     width = container.itemsize * 8
     if bits == width:
-        return np.ascontiguousarray(raw).view(container)
+        # A copy always: what was read must not change when its bytes are written again.
+        return raw.copy().view(container)
     planes = np.unpackbits(raw, axis=-1, count=elements * bits, bitorder="little")
     planes = planes.reshape(raw.shape[0], elements, bits)
     # Extend to the container's width: by the sign bit, or by zeros.

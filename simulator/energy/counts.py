@@ -11,6 +11,7 @@ from simulator.program.commands import Command, Host, Move
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
 from simulator.program.program import Program
 from simulator.program.traffic import (
+    MATMUL,
     CommandNumbers,
     ifmap_tile_bytes,
     ofmap_tile_bytes,
@@ -74,7 +75,8 @@ def _product_tile(
 def _count(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid
 ) -> tuple[int, int, int, int, int, int, int, int, int]:
-    """Everything but the vector unit's and the host's counts."""
+    """What the tiles of a Matmul or Vector do: (MACs, outputs, register bits, scratchpad bits to and from
+    the array or vector unit, accumulator bits read and written, DRAM bytes read and written)."""
     macs = outputs = registers = pad_read = pad_write = acc_read = acc_write = 0
     dram_read = dram_write = 0
     last_weights = last_ifmap = -1
@@ -88,7 +90,7 @@ def _count(
         if tile.ifmap_index != last_ifmap:
             dram_read += ifmap * numbers.stream_ifmap + second * numbers.stream_second
             last_ifmap = tile.ifmap_index
-        if numbers.kind == 0:
+        if numbers.kind == MATMUL:
             one = _product_tile(nest, numbers, device, grid, index)
             macs += one[0]
             registers += one[1]
@@ -97,19 +99,28 @@ def _count(
             acc_write += one[4]
         else:
             pad_read += 8 * (ifmap + second)
-        if tile.last_k or numbers.kind != 0:
+        if tile.last_k or numbers.kind != MATMUL:
             size = ofmap_tile_bytes(numbers, tile)
             outputs += ofmap_elements(tile)
             pad_write += 8 * size
-            if numbers.kind == 0:
+            if numbers.kind == MATMUL:
                 acc_read += ofmap_elements(tile) * device.accumulator_bits
             if numbers.stream_ofmap:
                 dram_write += size
-    # What the DMA brings is written to the scratchpad first, and read from it on the way out.
-    pad_write += 8 * dram_read
-    pad_read += 8 * dram_write
     return (
         macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write
+    )  # fmt: skip
+
+
+def _move_counts(command: Move, program: Program) -> Counts:
+    """A copy by the DMA: each end is in DRAM or in the scratchpad, and no wire leads to the array."""
+    source = program.placements[command.source].spec.size_bytes
+    spec = program.placements[command.ofmap].spec
+    made = spec.size_bytes
+    from_dram, to_dram = command.streams.ifmap, command.streams.ofmap
+    return Counts(
+        0, spec.elements, 0, 0 if from_dram else 8 * source, 0 if to_dram else 8 * made, 0, 0, 0, 0,
+        0, source if from_dram else 0, made if to_dram else 0, 0, 0,
     )  # fmt: skip
 
 
@@ -128,22 +139,19 @@ def count_command(
     """Counts of one command of ``program``."""
     if isinstance(command, Host):
         return _host_counts(command, program)
-    counted = _count(nest, numbers, device, grid)
-    macs, outputs, registers, pad_read, pad_write, acc_read, acc_write = (
-        int(c) for c in counted[:7]
-    )
     if isinstance(command, Move):
-        multiplies = adds = lookups = 0
-    else:
-        lane = command.lane
-        multiplies, adds, lookups = (
-            outputs * n for n in (lane.multiplies, lane.adds, lane.lookups)
-        )
-    # Operands travel from the scratchpad to the array or vector unit, results back.
-    wires = pad_read + pad_write
+        return _move_counts(command, program)
+    counted = [int(c) for c in _count(nest, numbers, device, grid)]
+    macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write = (
+        counted
+    )
+    lane = command.lane
+    # What the DMA brings is written to the scratchpad first, and read from it on the way out; the wires
+    # counted lead from the scratchpad to the array or vector unit and back.
     return Counts(
-        macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, multiplies, adds, lookups,
-        int(counted[7]), int(counted[8]), wires, 0,
+        macs, outputs, registers, pad_read + 8 * dram_write, pad_write + 8 * dram_read,
+        acc_read, acc_write, outputs * lane.multiplies, outputs * lane.adds, outputs * lane.lookups,
+        dram_read, dram_write, pad_read + pad_write, 0,
     )  # fmt: skip
 
 

@@ -25,7 +25,9 @@ def input_scaling(beta: float, scale: float) -> tuple[int, int, int]:
     Differences below the smallest contribute nothing: their exponential is below half an LSB.
     """
     real = min(beta * scale * 2.0 ** (31 - _INPUT_INTEGER_BITS), 2.0**31 - 1.0)
-    multiplier, shift = quantize_multiplier(real)
+    # Halved, since quantize_multiplier ends at shift 30; that changes the shift alone.
+    multiplier, shift = quantize_multiplier(real / 2)
+    shift += 1
     radius = math.floor(31 * 2.0 ** (31 - _INPUT_INTEGER_BITS) / 2.0**shift)
     return multiplier, shift, -radius
 

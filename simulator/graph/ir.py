@@ -72,6 +72,8 @@ class Graph:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     sha256: str = field(default="", compare=False)
+    # Tensors of the file that a pass took out by joining their operator to its neighbour.
+    fused: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))

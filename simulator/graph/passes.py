@@ -80,6 +80,7 @@ def fuse_activation(graph: Graph) -> Graph:
     both tensors have the same quantization: then the RELU is a second clamp.
     """
     nodes = list(graph.nodes)
+    joined: list[str] = []
     for relu in graph.nodes:
         if relu.operator not in _RELUS:
             continue
@@ -96,7 +97,8 @@ def fuse_activation(graph: Graph) -> Graph:
         )
         nodes[nodes.index(maker)] = fused
         nodes.remove(relu)
-    return replace(graph, nodes=tuple(nodes))
+        joined.append(source)
+    return replace(graph, nodes=tuple(nodes), fused=(*graph.fused, *joined))
 
 
 def _with(attrs: Attributes, **values: str) -> Attributes:

@@ -10,7 +10,7 @@ from simulator.graph import Graph
 
 def load_graph(path: Path) -> Graph:
     """The canonical, checked graph of a model file, by its suffix."""
-    if path.suffix == ".tflite":
+    if path.suffix.lower() == ".tflite":
         from simulator.importers.tflite import read_tflite
 
         try:

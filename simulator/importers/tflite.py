@@ -4,120 +4,82 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tflite
 
 from simulator.errors import ModelError
-from simulator.graph import Graph, GraphTensor, Node, attributes
-from simulator.graph.ir import Attributes
+from simulator.graph import Graph, GraphTensor, Node
 from simulator.graph.passes import canonicalize
 from simulator.importers._check import check_graph
+from simulator.importers._tflite_operators import FORMS, Form, names_by_code, read_attributes
 from simulator.ops import operator_names
 from simulator.tensor import QuantParams, TensorSpec
 
 # What reading a damaged flatbuffer raises in the schema package and in numpy.
 _DAMAGED = (
-    struct.error, IndexError, TypeError, ValueError, OverflowError, AttributeError, MemoryError,
-    UnicodeDecodeError,
+    struct.error, LookupError, TypeError, ValueError, OverflowError, AttributeError, MemoryError,
 )  # fmt: skip
 
-
-def _names_by_code(enum: type) -> dict[int, str]:
-    return {v: k for k, v in vars(enum).items() if isinstance(v, int) and not k.startswith("_")}
-
-
-_OPERATORS = _names_by_code(tflite.BuiltinOperator)
-_TYPES = _names_by_code(tflite.TensorType)
+_OPERATORS = names_by_code(tflite.BuiltinOperator)
+_TYPES = names_by_code(tflite.TensorType)
 _DTYPES = {"INT8": "i8", "UINT8": "u8", "INT16": "i16", "INT32": "i32", "INT64": "i64"}
-_ACTIVATIONS = _names_by_code(tflite.ActivationFunctionType)
-_PADDINGS = _names_by_code(tflite.Padding)
-_WEIGHT_FORMATS = _names_by_code(tflite.FullyConnectedOptionsWeightsFormat)
 
-
-def _options(operator: Any, kind: type) -> Any:
-    table = operator.BuiltinOptions()
-    options = kind()
-    if table is None:
-        return None
-    options.Init(table.Bytes, table.Pos)
-    return options
-
-
-def _convolution(operator: Any, kind: type) -> Attributes:
-    o = _options(operator, kind)
-    return attributes(
-        padding=_PADDINGS[o.Padding()], stride_h=o.StrideH(), stride_w=o.StrideW(),
-        dilation_h=o.DilationHFactor(), dilation_w=o.DilationWFactor(),
-        activation=_ACTIVATIONS[o.FusedActivationFunction()],
-    )  # fmt: skip
-
-
-def _pooling(operator: Any) -> Attributes:
-    o = _options(operator, tflite.Pool2DOptions)
-    return attributes(
-        padding=_PADDINGS[o.Padding()], stride_h=o.StrideH(), stride_w=o.StrideW(),
-        kernel_h=o.FilterHeight(), kernel_w=o.FilterWidth(),
-        activation=_ACTIVATIONS[o.FusedActivationFunction()],
-    )  # fmt: skip
-
-
-def _fully_connected(operator: Any) -> Attributes:
-    o = _options(operator, tflite.FullyConnectedOptions)
-    return attributes(
-        activation=_ACTIVATIONS[o.FusedActivationFunction()],
-        weights_format=_WEIGHT_FORMATS[o.WeightsFormat()],
-        keep_dims=int(o.KeepNumDims()),
-    )
-
-
-def _add(operator: Any) -> Attributes:
-    o = _options(operator, tflite.AddOptions)
-    activation = _ACTIVATIONS[o.FusedActivationFunction()] if o is not None else "NONE"
-    return attributes(activation=activation)
-
-
-def _softmax(operator: Any) -> Attributes:
-    return attributes(beta=float(_options(operator, tflite.SoftmaxOptions).Beta()))
-
-
-def _none(operator: Any) -> Attributes:
-    return ()
-
-
-# TFLite operator -> its attributes. An operator is read when it has a row here and a file in ops/.
-_READERS: dict[str, Callable[[Any], Attributes]] = {
-    "CONV_2D": lambda o: _convolution(o, tflite.Conv2DOptions),
-    "DEPTHWISE_CONV_2D": lambda o: _convolution(o, tflite.DepthwiseConv2DOptions),
-    "FULLY_CONNECTED": _fully_connected,
-    "ADD": _add,
-    "AVERAGE_POOL_2D": _pooling,
-    "MAX_POOL_2D": _pooling,
-    "RESHAPE": _none,
-    "SOFTMAX": _softmax,
-    "QUANTIZE": _none,
-    "RELU": _none,
-    "RELU6": _none,
-    "PAD": _none,
-}
+# Limits that no model for an edge device comes near, so that a damaged size is an error and not an
+# allocation: TensorFlow Lite itself has kernels for at most 8 dimensions.
+MOST_DIMENSIONS = 8
+MOST_ELEMENTS = 1 << 28
+# The reference divides and multiplies scales in float32: within these it can neither overflow nor lose
+# bits. Weights may have any smaller scale (a converter gives a dead channel one near 2**-127).
+LARGEST_SCALE = 2.0**60
+SMALLEST_ACTIVATION_SCALE = 2.0**-100
 
 
 def supported_operators() -> list[str]:
     """TFLite operators this importer reads."""
-    return sorted(_READERS)
+    return sorted(FORMS)
 
 
 def read_tflite(content: bytes, name: str) -> Graph:
     """The canonical, checked graph of a ``.tflite`` file's bytes."""
     if len(content) < 8 or content[4:8] != b"TFL3":
-        raise ModelError(name, "is not a TensorFlow Lite file", "a flatbuffer with identifier TFL3")
+        given = f"identifier {content[4:8]!r}" if len(content) >= 8 else f"{len(content)} bytes"
+        raise ModelError(
+            name, f"is not a TensorFlow Lite file ({given})", "a flatbuffer with identifier b'TFL3'"
+        )
     try:
         graph = _Reader(content, name).graph()
     except _DAMAGED as error:
-        raise ModelError(name, f"is damaged: {type(error).__name__}: {error}") from None
+        raise ModelError(
+            name, f"is damaged or incomplete ({len(content)} bytes)", "a whole .tflite file"
+        ) from error
     return check_graph(canonicalize(graph))
+
+
+def _element(vector: Any, length: int, index: int, where: str, what: str) -> Any:
+    """``vector(index)``: the schema package itself reads past a vector's end without a word."""
+    if not 0 <= index < length:
+        raise ModelError(where, f"names {what} {index}", f"0..{length - 1}")
+    return vector(index)
+
+
+def _vector(values: Any) -> list[int]:
+    # The schema package returns 0 for an absent vector.
+    return [] if isinstance(values, int) else [int(v) for v in values]
+
+
+def _text(raw: bytes | None) -> str:
+    """A name in the file; what no terminal prints becomes a question mark."""
+    text = (raw or b"").decode("utf-8", errors="replace")
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _check_scales(params: QuantParams | None, constant: bool) -> None:
+    smallest = 0.0 if constant else SMALLEST_ACTIVATION_SCALE
+    for scale in params.scales if params else ():
+        if not smallest <= scale <= LARGEST_SCALE:
+            raise ModelError("", f"scale {scale}", f"{smallest:.3g} to {LARGEST_SCALE:.3g}")
 
 
 class _Reader:
@@ -133,94 +95,147 @@ class _Reader:
         self.tensors: dict[str, GraphTensor] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.by_index: dict[int, str] = {}
-        self.taken: set[str] = set()
 
     def graph(self) -> Graph:
         nodes = [self._node(i) for i in range(self.subgraph.OperatorsLength())]
-        inputs = tuple(self._tensor(int(i)) for i in self._vector(self.subgraph.InputsAsNumpy()))
-        outputs = tuple(self._tensor(int(i)) for i in self._vector(self.subgraph.OutputsAsNumpy()))
-        if not nodes or not inputs or not outputs:
-            raise ModelError(self.name, "has no operators, no inputs or no outputs")
+        inputs = tuple(self._tensor(i) for i in _vector(self.subgraph.InputsAsNumpy()))
+        outputs = tuple(self._tensor(i) for i in _vector(self.subgraph.OutputsAsNumpy()))
+        counts = {"operators": len(nodes), "inputs": len(inputs), "outputs": len(outputs)}
+        for what, count in counts.items():
+            if count == 0:
+                raise ModelError(self.name, f"has no {what}", "at least one")
         return Graph(
             self.name, "tflite", self.tensors, self.constants, tuple(nodes), inputs, outputs,
             self.sha256,
         )  # fmt: skip
 
-    @staticmethod
-    def _vector(values: Any) -> list[int]:
-        # The schema package returns 0 for an absent vector.
-        return [] if isinstance(values, int) else [int(v) for v in values]
-
     def _node(self, index: int) -> Node:
         op: Any = self.subgraph.Operators(index)
-        code: Any = self.model.OperatorCodes(op.OpcodeIndex())
+        where = f"{self.name}: operator {index}"
+        code = _element(
+            self.model.OperatorCodes, self.model.OperatorCodesLength(), op.OpcodeIndex(), where,
+            "operator code",
+        )  # fmt: skip
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
         kind = _OPERATORS.get(number, f"number {number}")
         if kind == "CUSTOM":
-            kind = f"CUSTOM {(code.CustomCode() or b'').decode()}"
-        where = f"{self.name}: operator {index} ({kind})"
-        if kind not in _READERS or kind.lower() not in operator_names():
+            kind = f"CUSTOM {_text(code.CustomCode())}"
+        where = f"{where} ({kind})"
+        if kind not in FORMS or kind.lower() not in operator_names():
             raise ModelError(where, "is not supported", ", ".join(supported_operators()))
-        inputs = tuple(self._tensor(i) if i >= 0 else "" for i in self._vector(op.InputsAsNumpy()))
-        outputs = tuple(self._tensor(i) for i in self._vector(op.OutputsAsNumpy()))
-        if not inputs or len(outputs) != 1:
-            raise ModelError(where, f"has {len(inputs)} inputs and {len(outputs)} outputs")
-        attrs = _READERS[kind](op)
+        inputs = tuple(
+            self._tensor(i, where) if i >= 0 else "" for i in _vector(op.InputsAsNumpy())
+        )
+        outputs = tuple(self._tensor(i, where) for i in _vector(op.OutputsAsNumpy()))
+        if len(outputs) != 1:
+            raise ModelError(where, f"has {len(outputs)} outputs", "1")
+        where = f"{where} {outputs[0]!r}"
+        self._check_dimensions(FORMS[kind], inputs, outputs[0], where)
+        if kind == "RESHAPE":
+            source, target = (self.tensors[n].spec for n in (inputs[0], outputs[0]))
+            if (source.elements, source.dtype) != (target.elements, target.dtype):
+                raise ModelError(
+                    where, f"reshapes {source} to {target}", "the same type and number of elements"
+                )
+        try:
+            attrs = read_attributes(op, FORMS[kind])
+        except ModelError as error:
+            raise ModelError(where, error.problem, error.allowed) from None
         # The output's name is the layer's name users know from their training framework.
         return Node(outputs[0], kind.lower(), inputs, outputs, attrs)
 
-    def _tensor(self, index: int) -> str:
+    def _check_dimensions(
+        self, form: Form, inputs: tuple[str, ...], output: str, where: str
+    ) -> None:
+        """What the passes and rules rely on: the inputs an operator needs, and dimensions."""
+        needed = len(form.dimensions)
+        if len(inputs) < needed or "" in inputs[:needed]:
+            raise ModelError(where, f"has inputs {list(inputs)}", f"at least {needed}")
+        # An output has as many dimensions as the first input may have.
+        named = zip(("input",) * needed, inputs, form.dimensions, strict=False)
+        for what, name, (fewest, most) in (*named, ("output", output, form.dimensions[0])):
+            shape = self.tensors[name].spec.shape
+            if not fewest <= len(shape) <= most:
+                span = str(most) if fewest == most else f"{fewest} to {most}"
+                raise ModelError(
+                    where, f"{what} {name!r} has shape {list(shape)}", f"{span} dimensions"
+                )
+
+    def _tensor(self, index: int, where: str = "") -> str:
         if index in self.by_index:
             return self.by_index[index]
-        if not 0 <= index < self.subgraph.TensorsLength():
-            raise ModelError(
-                self.name, f"tensor number {index}", f"0..{self.subgraph.TensorsLength() - 1}"
-            )
-        tensor: Any = self.subgraph.Tensors(index)
-        base = (tensor.Name() or b"").decode() or f"tensor_{index}"
-        name = base if base not in self.taken else f"{base}#{index}"
-        self.taken.add(name)
+        where = where or f"{self.name}: list of inputs or outputs"
+        tensor = _element(
+            self.subgraph.Tensors, self.subgraph.TensorsLength(), index, where, "tensor"
+        )
+        name = _text(tensor.Name()) or f"tensor_{index}"
+        while name in self.tensors:
+            name = f"{name}#{index}"
         where = f"{self.name}: tensor {index} ({name})"
-        type_name = _TYPES.get(tensor.Type(), f"number {tensor.Type()}")
-        if type_name not in _DTYPES:
-            allowed = ", ".join(_DTYPES) + " (quantize the model first)"
-            raise ModelError(where, f"element type {type_name}", allowed)
-        shape = tuple(self._vector(tensor.ShapeAsNumpy()))
         try:
-            spec = TensorSpec(shape, _DTYPES[type_name])
+            spec = self._spec(tensor)
             params = self._quantization(tensor, spec)
+            constant = self._constant(tensor, spec)
+            _check_scales(params, constant is not None)
         except ModelError as error:
             raise ModelError(where, error.problem, error.allowed) from None
         self.by_index[index] = name
         self.tensors[name] = GraphTensor(name, spec, params, index)
-        self._constant(tensor, name, spec, where)
+        if constant is not None:
+            self.constants[name] = constant
         return name
 
-    def _quantization(self, tensor: Any, spec: TensorSpec) -> QuantParams | None:
+    @staticmethod
+    def _spec(tensor: Any) -> TensorSpec:
+        type_name = _TYPES.get(tensor.Type(), f"number {tensor.Type()}")
+        if type_name not in _DTYPES:
+            allowed = ", ".join(_DTYPES) + " (quantize the model first)"
+            raise ModelError("", f"element type {type_name}", allowed)
+        spec = TensorSpec(tuple(_vector(tensor.ShapeAsNumpy())), _DTYPES[type_name])
+        if len(spec.shape) > MOST_DIMENSIONS or spec.elements > MOST_ELEMENTS:
+            raise ModelError(
+                "", f"shape {list(spec.shape)}",
+                f"at most {MOST_DIMENSIONS} dimensions and {MOST_ELEMENTS} elements",
+            )  # fmt: skip
+        if tensor.Sparsity() is not None:
+            raise ModelError("", "is stored sparse", "dense tensors")
+        return spec
+
+    @staticmethod
+    def _quantization(tensor: Any, spec: TensorSpec) -> QuantParams | None:
         q = tensor.Quantization()
         if q is None or q.ScaleLength() == 0:
             return None
         scales = tuple(float(s) for s in q.ScaleAsNumpy())
-        points = tuple(self._vector(q.ZeroPointAsNumpy())) or (0,) * len(scales)
+        points = tuple(_vector(q.ZeroPointAsNumpy())) or (0,) * len(scales)
         axis = q.QuantizedDimension()
-        if len(scales) > 1 and not (axis < len(spec.shape) and spec.shape[axis] == len(scales)):
-            raise ModelError(
-                "", f"{len(scales)} scales along axis {axis} of shape {list(spec.shape)}"
-            )
-        if any(not spec.minimum <= z <= spec.maximum for z in points):
-            raise ModelError("", f"zero point outside {spec.minimum}..{spec.maximum}")
+        if len(scales) > 1:
+            shape = list(spec.shape)
+            if not 0 <= axis < len(shape):
+                raise ModelError(
+                    "", f"scales along axis {axis} of shape {shape}", f"0..{len(shape) - 1}"
+                )
+            if shape[axis] != len(scales):
+                raise ModelError(
+                    "", f"{len(scales)} scales along axis {axis} of shape {shape}",
+                    f"1 or {shape[axis]}",
+                )  # fmt: skip
+        for point in points:
+            if not spec.minimum <= point <= spec.maximum:
+                raise ModelError("", f"zero point {point}", f"{spec.minimum}..{spec.maximum}")
         return QuantParams(scales, points, axis if len(scales) > 1 else 0)
 
-    def _constant(self, tensor: Any, name: str, spec: TensorSpec, where: str) -> None:
-        buffer: Any = self.model.Buffers(tensor.Buffer())
-        if buffer is None or buffer.DataLength() == 0:
-            return
-        if buffer.DataLength() != spec.elements * spec.container.itemsize:
-            raise ModelError(
-                where, f"holds {buffer.DataLength()} bytes",
-                f"{spec.elements * spec.container.itemsize} for {spec}",
-            )  # fmt: skip
-        raw = buffer.DataAsNumpy().tobytes()
-        self.constants[name] = np.frombuffer(raw, spec.container.newbyteorder("<")).reshape(
-            spec.shape
+    def _constant(self, tensor: Any, spec: TensorSpec) -> np.ndarray | None:
+        """Values stored in the file; None for a tensor made at run time."""
+        buffer = _element(
+            self.model.Buffers, self.model.BuffersLength(), tensor.Buffer(), "", "buffer"
         )
+        if buffer.DataLength() == 0:
+            if buffer.Size() > 0:
+                raise ModelError("", "is stored behind the flatbuffer", "constants inside it")
+            return None
+        wanted = spec.elements * spec.container.itemsize
+        if buffer.DataLength() != wanted:
+            raise ModelError("", f"holds {buffer.DataLength()} bytes", f"{wanted} for {spec}")
+        raw = buffer.DataAsNumpy().tobytes()
+        return np.frombuffer(raw, spec.container.newbyteorder("<")).reshape(spec.shape)

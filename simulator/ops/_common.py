@@ -33,6 +33,18 @@ class Lowered:
     alias_of: str = ""
 
 
+def takes(fewest: int, most: int) -> Rule:
+    """The rule that the operator has so many inputs, the first of them an activation."""
+
+    def rule(graph: Graph, node: Node) -> bool:
+        first = node.inputs[0]
+        return fewest <= len(node.inputs) <= most and bool(first) and first not in graph.constants
+
+    span = str(fewest) if fewest == most else f"{fewest} to {most}"
+    rule.__doc__ = f"it has {span} inputs, and the first is not a constant"
+    return rule
+
+
 def eight_bit(graph: Graph, node: Node) -> bool:
     """activations in and out are int8 or uint8, of the same type"""
     types = {graph.spec(n).dtype for n in (*activations(graph, node), node.outputs[0])}
@@ -73,8 +85,22 @@ def known_weight_type(graph: Graph, node: Node) -> bool:
 
 
 def bias_type(graph: Graph, node: Node) -> bool:
-    """the bias is int32"""
-    return len(node.inputs) < 3 or not node.inputs[2] or graph.spec(node.inputs[2]).dtype == "i32"
+    """the bias is int32, one number per output channel"""
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return True
+    spec = graph.spec(node.inputs[2])
+    return spec.dtype == "i32" and spec.elements == graph.spec(node.outputs[0]).shape[-1]
+
+
+def scales_along(axis: int) -> Rule:
+    """The rule that weights with several scales have them along ``axis``, the output channels'."""
+
+    def rule(graph: Graph, node: Node) -> bool:
+        params = graph.quantization(node.inputs[1])
+        return not params.per_channel or params.axis == axis
+
+    rule.__doc__ = f"weights with a scale per output channel have them along axis {axis}"
+    return rule
 
 
 def operands_fit_pes(graph: Graph, node: Node, device: Device) -> bool:
@@ -137,17 +163,17 @@ def activation_range(spec: TensorSpec, params: QuantParams, activation: str) -> 
     return low, high
 
 
-def channel_scales(graph: Graph, node: Node, channels: int) -> list[float]:
+def channel_scales(graph: Graph, node: Node, channels: int, kind: str) -> list[float]:
     """Real multiplier of each output channel, in the order in which the reference multiplies.
 
-    int8 convolutions and LiteRT's reference FULLY_CONNECTED: all in double. uint8: the product of the
-    two input scales is rounded to float32 first.
+    int8 convolutions and LiteRT's reference FULLY_CONNECTED (``float64_away``, int8 and uint8): all in
+    double. uint8 convolutions: the product of the two input scales is rounded to float32 first.
     """
     s_in = graph.quantization(node.inputs[0]).scale
     s_out = graph.quantization(node.outputs[0]).scale
     weights = graph.quantization(node.inputs[1])
     scales = weights.scales if weights.per_channel else weights.scales * channels
-    if graph.spec(node.inputs[0]).dtype == "u8":
+    if kind == "double_rounding" and graph.spec(node.inputs[0]).dtype == "u8":
         return [float(np.float32(s_in) * np.float32(s)) / s_out for s in scales]
     return [s_in * s / s_out for s in scales]
 
@@ -174,7 +200,7 @@ def lower_product(
         bias = bias - offset * weights.astype(np.int64).sum(axis=(1, 2, 3)).reshape(channels)
         offset = 0
     convert = quantize_multiplier if kind == "double_rounding" else float64_mantissa
-    pairs = [convert(s) for s in channel_scales(graph, node, channels)]
+    pairs = [convert(s) for s in channel_scales(graph, node, channels, kind)]
     low, high = activation_range(graph.spec(node.outputs[0]), ofmap_q, node.text("activation"))
     base = node.name
     names = {p: f"{base}/{p}" for p in ("weights", "bias", "multiplier", "shift")}
@@ -223,7 +249,8 @@ def naive_product(
     )
     params = graph.quantization(node.outputs[0])
     channels = nest.groups * nest.n
-    scales, bias = channel_scales(graph, node, channels), channel_bias(graph, node, channels)
+    scales = channel_scales(graph, node, channels, kind)
+    bias = channel_bias(graph, node, channels)
     low, high = activation_range(graph.spec(node.outputs[0]), params, node.text("activation"))
     xs, ws = x.astype(object) - zx, weights.astype(object) - zw
     out = np.zeros((nest.batch, nest.out_h, nest.out_w, channels), np.int64)

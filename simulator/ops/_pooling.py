@@ -16,8 +16,8 @@ def same_quantization(graph: Graph, node: Node) -> bool:
 
 
 RULES = (
-    common.image_input, common.eight_bit, common.per_tensor_activations, common.known_activation,
-    same_quantization,
+    common.takes(1, 1), common.image_input, common.eight_bit, common.per_tensor_activations,
+    common.known_activation, same_quantization,
 )  # fmt: skip
 
 

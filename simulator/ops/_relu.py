@@ -9,7 +9,7 @@ from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops import _rescale
 
-RULES = (common.eight_bit, common.per_tensor_activations)
+RULES = (common.takes(1, 1), common.eight_bit, common.per_tensor_activations)
 DEVICE_RULES = (common.needs_function("rescale"),)
 infer = _rescale.infer
 

@@ -32,7 +32,7 @@ def same_shape(graph: Graph, node: Node) -> bool:
 
 
 RULES = (
-    two_activations, same_shape, common.eight_bit, common.per_tensor_activations,
+    common.takes(2, 2), two_activations, same_shape, common.eight_bit, common.per_tensor_activations,
     common.known_activation,
 )  # fmt: skip
 DEVICE_RULES = (common.needs_function("add"),)

@@ -14,14 +14,17 @@ COMMAND = "matmul"
 
 
 def whole_groups(graph: Graph, node: Node) -> bool:
-    """input channels are a multiple of the filter's, and output channels of the groups"""
+    """weights are O x H x W x I, input channels a multiple of I, and O one of the groups"""
+    if len(graph.spec(node.inputs[1]).shape) != 4:
+        return False
     channels, filters = graph.spec(node.inputs[0]).shape[3], graph.spec(node.inputs[1]).shape
     return channels % filters[3] == 0 and filters[0] % (channels // filters[3]) == 0
 
 
 RULES = (
-    common.image_input, common.eight_bit, common.per_tensor_activations, common.known_activation,
-    common.constant_weights, common.known_weight_type, common.bias_type, whole_groups,
+    common.takes(2, 3), common.image_input, common.eight_bit, common.per_tensor_activations,
+    common.known_activation, common.constant_weights, common.known_weight_type,
+    common.scales_along(0), common.bias_type, whole_groups,
 )  # fmt: skip
 DEVICE_RULES = (common.operands_fit_pes, common.no_weight_offset_if_folded)
 

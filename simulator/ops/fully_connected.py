@@ -1,7 +1,7 @@
 """FULLY_CONNECTED: rows of ``k`` values times weights (n, k).
 
-LiteRT's reference kernel requantizes int8 with ``round(double(acc) * scale)`` (float64, ties away), unlike
-every other operator; the same result is computed here in integers.
+LiteRT's reference kernel requantizes with ``round(double(acc) * scale)`` (float64, ties away), int8 and
+uint8 alike and unlike every other operator; the same result is computed here in integers.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ def default_weight_layout(graph: Graph, node: Node) -> bool:
 
 
 def whole_rows(graph: Graph, node: Node) -> bool:
-    """the input's element count is a multiple of the reduction length"""
-    return graph.spec(node.inputs[0]).elements % graph.spec(node.inputs[1]).shape[1] == 0
+    """the input's element count (with keep_num_dims its last dimension) fits the reduction length"""
+    spec, k = graph.spec(node.inputs[0]), graph.spec(node.inputs[1]).shape[1]
+    return spec.shape[-1] == k if node.integer("keep_dims") else spec.elements % k == 0
 
 
 RULES = (
-    common.eight_bit, common.per_tensor_activations, common.known_activation, common.constant_weights,
-    common.known_weight_type, common.bias_type, default_weight_layout, whole_rows,
+    common.takes(2, 3), common.eight_bit, common.per_tensor_activations, common.known_activation,
+    common.constant_weights, common.known_weight_type, common.scales_along(0), common.bias_type,
+    default_weight_layout, whole_rows,
 )  # fmt: skip
 DEVICE_RULES = (common.operands_fit_pes, common.no_weight_offset_if_folded)
 
@@ -50,17 +52,13 @@ def _nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
     return nest, weights.T.reshape(1, 1, 1, k, n)
 
 
-def _kind(graph: Graph, node: Node) -> str:
-    return "float64_away" if graph.spec(node.inputs[0]).dtype == "i8" else "double_rounding"
-
-
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     nest, weights = _nest_and_weights(graph, node)
     rows = inputs[0].reshape(1, 1, nest.out_w, nest.k)
-    result = common.naive_product(graph, node, rows, weights, nest, _kind(graph, node))
+    result = common.naive_product(graph, node, rows, weights, nest, "float64_away")
     return result.reshape(infer(graph, node))
 
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
     nest, weights = _nest_and_weights(graph, node)
-    return common.lower_product(graph, node, device, nest, weights, _kind(graph, node))
+    return common.lower_product(graph, node, device, nest, weights, "float64_away")

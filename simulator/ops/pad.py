@@ -33,7 +33,7 @@ def same_quantization(graph: Graph, node: Node) -> bool:
     )
 
 
-RULES = (constant_amounts, same_quantization)
+RULES = (common.takes(2, 2), constant_amounts, same_quantization)
 DEVICE_RULES: tuple[common.DeviceRule, ...] = ()
 
 

@@ -18,7 +18,7 @@ def integer_codes(graph: Graph, node: Node) -> bool:
     return all(graph.spec(n).dtype in ("i8", "u8") for n in (node.inputs[0], node.outputs[0]))
 
 
-RULES = (integer_codes, common.per_tensor_activations)
+RULES = (common.takes(1, 1), integer_codes, common.per_tensor_activations)
 DEVICE_RULES = (common.needs_function("rescale"),)
 infer = _rescale.infer
 

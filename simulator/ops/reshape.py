@@ -23,7 +23,7 @@ def same_elements(graph: Graph, node: Node) -> bool:
     )
 
 
-RULES = (same_elements,)
+RULES = (common.takes(1, 1), same_elements)
 DEVICE_RULES: tuple[common.DeviceRule, ...] = ()
 
 

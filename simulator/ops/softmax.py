@@ -21,7 +21,15 @@ def unit_output(graph: Graph, node: Node) -> bool:
     return params.scale == 1 / 256 and params.zero_point == spec.minimum
 
 
-RULES = (common.eight_bit, common.per_tensor_activations, unit_output)
+def scale_within_reach(graph: Graph, node: Node) -> bool:
+    """beta times the input's scale is above 2**-26, so that a code is at least one step of Q5.26"""
+    return _beta(node) * graph.quantization(node.inputs[0]).scale > 2.0**-26
+
+
+RULES = (
+    common.takes(1, 1), common.eight_bit, common.per_tensor_activations, unit_output,
+    scale_within_reach,
+)  # fmt: skip
 DEVICE_RULES = (common.needs_function("softmax"),)
 
 

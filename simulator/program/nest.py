@@ -117,6 +117,18 @@ def macs(nest: Nest) -> int:
 
 
 @jit
+def tile_counts(nest: Nest) -> tuple[int, int, int, int]:
+    """Tiles along rows and columns of the ofmap together, along groups, n and k; batch left out."""
+    pixels = ceil_div(nest.out_h, nest.tile_h) * ceil_div(nest.out_w, nest.tile_w)
+    return (
+        pixels,
+        ceil_div(nest.groups, nest.tile_g),
+        ceil_div(nest.n, nest.tile_n),
+        ceil_div(nest.k, nest.tile_k),
+    )
+
+
+@jit
 def tile_count(nest: Nest) -> int:
     """Number of tiles; the reduction tiles of one output tile are counted one by one."""
     return output_tile_count(nest) * ceil_div(nest.k, nest.tile_k)

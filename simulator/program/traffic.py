@@ -13,7 +13,16 @@ from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DATAFLOWS, Device, DeviceNumbers
 from simulator.jit import jit
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
-from simulator.program.nest import Nest, Tile, ifmap_elements, ofmap_elements, weight_elements
+from simulator.program.nest import (
+    Nest,
+    Tile,
+    ifmap_elements,
+    largest_ifmap_elements,
+    ofmap_elements,
+    tile_counts,
+    untiled,
+    weight_elements,
+)
 from simulator.program.program import Program
 from simulator.tensor import TensorSpec
 
@@ -75,13 +84,12 @@ def numbers_of(
 
 
 def nest_of(command: Command, specs: dict[str, TensorSpec]) -> Nest:
-    """The nest of a command; a Move and a Host command are one tile."""
+    """The nest of a command; a Move and a Host command are one tile, and a Move that pads reads less
+    than it makes."""
     if isinstance(command, Matmul | Vector):
         return command.nest
-    elements = specs[command.ofmap].elements
-    return Nest(
-        1, 1, elements, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, elements, 1, elements, 1, 1, 1, 0
-    )
+    made, read = specs[command.ofmap].elements, specs[command.inputs[0]].elements
+    return untiled(out=(1, made), ifmap=(1, read))
 
 
 def program_numbers(program: Program, clock_khz: int) -> list[tuple[Nest, CommandNumbers]]:
@@ -132,3 +140,33 @@ def transfer_cycles(size_bytes: int, device: DeviceNumbers) -> int:
 def vector_cycles(elements: int, lane_cycles: int, lanes: int) -> int:
     """Vector-unit cycles for ``elements`` outputs of ``lane_cycles`` issue slots each."""
     return ceil_div(elements * lane_cycles, lanes)
+
+
+class Footprint(NamedTuple):
+    """Stream buffers of one choice of tiles, in bytes, all copies included."""
+
+    ifmap: int
+    second: int
+    weights: int
+    ofmap: int
+
+
+@jit
+def footprint(nest: Nest, numbers: CommandNumbers, buffers: int) -> Footprint:
+    """Stream buffers this nest needs: one copy of a tile that never changes, else ``buffers``."""
+    pixels, groups, n, k = tile_counts(nest)
+    pixels *= nest.batch
+    ifmap_tile = largest_ifmap_elements(nest)
+    ifmap_copies = buffers if pixels * groups * k > 1 else 1
+    weight_tile = nest.tile_g * nest.tile_n * nest.tile_k * nest.kernel_h * nest.kernel_w
+    weight_bits = weight_tile * numbers.weight_bits
+    weight_bits += nest.tile_g * nest.tile_n * numbers.channel_bits
+    weight_copies = buffers if groups * n * k > 1 else 1
+    ofmap_tile = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
+    ofmap_copies = buffers if pixels * groups * n > 1 else 1
+    return Footprint(
+        numbers.stream_ifmap * ifmap_copies * ceil_div(ifmap_tile * numbers.ifmap_bits, 8),
+        numbers.stream_second * ifmap_copies * ceil_div(ifmap_tile * numbers.second_bits, 8),
+        numbers.stream_weights * weight_copies * ceil_div(weight_bits, 8),
+        numbers.stream_ofmap * ofmap_copies * ceil_div(ofmap_tile * numbers.ofmap_bits, 8),
+    )

@@ -8,11 +8,16 @@ from simulator.errors import ProgramError
 from simulator.fixedpoint.requantize import KINDS
 from simulator.hwconfig import DATAFLOWS
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
+from simulator.program.nest import ORDERS, retiled
 from simulator.program.program import DRAM, Program
+from simulator.program.traffic import footprint, numbers_of
 
 
 def verify_program(program: Program) -> Program:
     """``program`` unchanged, or a :class:`ProgramError` that names the command and what is wrong."""
+    for name in (*program.inputs, *program.outputs):
+        if name not in program.placements:
+            raise ProgramError(program.name, f"tensor {name!r} has no place")
     made = {n for i in program.inputs for n in program.placements if _same_bytes(program, n, i)}
     for index, command in enumerate(program.commands):
         where = f"{program.name}: command {index} ({command.operator} {command.name!r})"
@@ -52,10 +57,11 @@ def _problems(program: Program, index: int, command: Command, made: set[str]) ->
             yield "runs on the host but its tensors are not in DRAM"
         yield from _shape_problems(program, command.command)
         return
-    yield from _stream_problems(program, index, command)
     if isinstance(command, Matmul | Vector):
+        # First, since the sizes of stream buffers follow from the nest.
         yield from _nest_problems(program, command)
         yield from _shape_problems(program, command)
+    yield from _stream_problems(program, index, command)
 
 
 def _stream_problems(
@@ -75,9 +81,32 @@ def _stream_problems(
         "weights": isinstance(command, Matmul),
         "ofmap": command.streams.ofmap,
     }
-    roles = {b.role for b in program.buffers if b.command == index}
-    if roles != {role for role, needed in wanted.items() if needed}:
-        yield f"has stream buffers for {sorted(roles)}"
+    buffers = {b.role: b for b in program.buffers if b.command == index}
+    if set(buffers) != {role for role, needed in wanted.items() if needed}:
+        yield f"has stream buffers for {sorted(buffers)}"
+    needed = _buffer_bytes(program, command)
+    for role, buffer in buffers.items():
+        if buffer.size_bytes < needed[role]:
+            yield f"its {role} need {needed[role]} bytes, not {buffer.size_bytes}"
+        if not buffer.first <= index <= buffer.last:
+            yield f"its {role} have room during commands {buffer.first} to {buffer.last}"
+    early = buffers["weights"].first if "weights" in buffers else index
+    if command.streams.prefetched and early >= max(index, 1):
+        yield "its prefetched weights have no room while the command before it runs"
+
+
+def _buffer_bytes(program: Program, command: Matmul | Vector) -> dict[str, int]:
+    """Bytes each stream buffer needs; weights that stay on chip are all there."""
+    specs = {name: program.placements[name].spec for name in (*command.inputs, command.ofmap)}
+    # Durations play no part in sizes, so any clock will do.
+    numbers = numbers_of(command, specs, program.device, 1)
+    nest = command.nest
+    need = footprint(nest, numbers, program.device.scratchpad.buffers)._asdict()
+    need["second_ifmap"] = need.pop("second")
+    if isinstance(command, Matmul) and not command.streams.weights:
+        whole = retiled(nest, nest.out_h, nest.out_w, nest.groups, nest.n, nest.k, nest.order)
+        need["weights"] = footprint(whole, numbers._replace(stream_weights=1), 1).weights
+    return need
 
 
 def _nest_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
@@ -86,9 +115,15 @@ def _nest_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
     tiles = (nest.tile_h, nest.tile_w, nest.tile_g, nest.tile_n, nest.tile_k)
     if any(not 1 <= t <= e for t, e in zip(tiles, extents, strict=True)):
         yield f"tiles {tiles} do not lie within {extents}"
+        return
+    if not 0 <= nest.order < len(ORDERS):
+        yield f"loop order {nest.order}, not one of {', '.join(ORDERS)}"
     outputs = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
     if outputs != program.placements[command.ofmap].spec.elements:
         yield f"its nest makes {outputs} elements"
+    read = nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k
+    if any(read != program.placements[name].spec.elements for name in command.inputs):
+        yield f"its nest reads {read} elements"
     if isinstance(command, Matmul):
         words = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
         device = program.device

@@ -45,6 +45,22 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "versions": versions(), **asdict(verification)}
 
 
+def check_target(target: str | None) -> None:
+    """An error now rather than after a long run where ``target`` cannot be written."""
+    if target in (None, "-"):
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise UsageError(str(path), "is a folder", "the path of a file to write, or -")
+    if not path.parent.is_dir():
+        raise UsageError(
+            str(path), f"cannot be written: there is no folder {str(path.parent)!r}",
+            "a file in a folder that exists, or -",
+        )  # fmt: skip
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(str(path), f"cannot be written: no permission in {str(path.parent)!r}")
+
+
 def write_json(content: dict[str, Any], target: str) -> None:
     """Write to the file ``target``, whole or not at all; ``-`` is standard output."""
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -55,19 +71,27 @@ def write_json(content: dict[str, Any], target: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename."""
+    """Write under a temporary name, then rename; a device or a pipe is written to directly."""
+    path = Path(os.path.realpath(path))  # renaming onto a link would replace the link
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
     except OSError as error:
         raise UsageError(str(path), f"cannot be written: {error.strerror}") from None
+
+
+def _replace(path: Path, text: str) -> None:
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except OSError as error:
+    except BaseException:  # an interrupt as well must leave nothing behind
         Path(temporary).unlink(missing_ok=True)
-        raise UsageError(str(path), f"cannot be written: {error.strerror}") from None
+        raise
 
 
 def _umask() -> int:

@@ -137,6 +137,8 @@ def verification_report(verification: Verification) -> str:
         rows, ["tensor", "operator", "elements", "different", "largest"], tablefmt="simple",
         colalign=("left", "left", "right", "right", "right"), disable_numparse=True,
     )  # fmt: skip
+    if v.fused:
+        table += "\n\nfused into the operator before, not compared: " + ", ".join(v.fused)
     elements = sum(t.elements for t in v.tensors)
     verdict = f"equal: {len(v.tensors)} tensors, {elements:,} elements"
     if v.first_difference is not None:

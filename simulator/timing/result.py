@@ -11,9 +11,9 @@ CAUSES = (
 )  # fmt: skip
 """``compute``: operands enter the array. ``fill_drain``: the wavefront fills or empties it.
 ``weight_load``: the stationary operand loads and nothing streams. ``scratchpad_stall``: the scratchpad
-port is narrower than the array needs, or the DMA copies on chip. ``dram_stall``: all wait for a
-transfer. ``vector``: the array has nothing to do until the vector unit is done. ``host``: the host
-runs."""
+port is narrower than the array needs, or the DMA copies on chip. ``dram_stall``: the array, or after it
+the vector unit, waits for a transfer. ``vector``: the array has nothing to do until the vector unit is
+done. ``host``: the host runs."""
 
 # Columns of a span table, absolute cycles; -1 where a tile has no such stage.
 OPERANDS_END, STREAM_START, STREAM_END, RESULTS, VECTOR_START, VECTOR_END, RESULT_END = range(7)

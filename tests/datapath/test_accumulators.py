@@ -1,0 +1,245 @@
+"""Narrow accumulators against the order of additions as the dataflows' docstrings state it.
+
+The oracle here is plain Python: products of one output in the order of the reduction, cut into tiles
+of k, those cut into the array's chains; each chain starts at zero and is added to the accumulator,
+which starts at the bias. Every addition wraps or saturates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from random_devices import compile_tightly, small_device
+from random_layers import LAYERS
+from tflite_builder import Op, Tensor, build_model
+
+from simulator.compiler import compile_graph
+from simulator.datapath.machine import Machine
+from simulator.fixedpoint.requantize import KINDS, requantize
+from simulator.hwconfig import DATAFLOWS
+from simulator.importers.tflite import read_tflite
+from simulator.program.commands import Host, Matmul
+from simulator.program.program import Program
+from simulator.tensor import TensorSpec
+
+PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
+
+
+@dataclass
+class Adder:
+    """Additions of one output; ``clipped`` once a saturating one lost something."""
+
+    bits: int
+    saturating: bool
+    clipped: bool = False
+
+    def narrow(self, value: int) -> int:
+        low, high = -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+        if self.saturating:
+            self.clipped |= not low <= value <= high
+            return min(max(value, low), high)
+        return (value - low) % 2**self.bits + low
+
+
+def accumulate(adder: Adder, bias: int, tiles: list[list[int]], chain_length: int) -> int:
+    """The accumulator after all products; ``chain_length`` of them are summed within the array."""
+    total = adder.narrow(bias)
+    for products in tiles:
+        for start in range(0, len(products), chain_length):
+            chain = 0
+            for product in products[start : start + chain_length]:
+                chain = adder.narrow(chain + product)
+            total = adder.narrow(total + chain)
+    return total
+
+
+class Oracle:
+    """One Matmul of a program, output by output."""
+
+    def __init__(self, program: Program) -> None:
+        (command,) = program.commands
+        host = isinstance(command, Host)
+        inner = command.command if isinstance(command, Host) else command
+        assert isinstance(inner, Matmul)
+        self.c, self.nest, self.constants = inner, inner.nest, program.constants
+        array = program.device.array
+        self.bits = 32 if host else array.accumulator_bits
+        self.saturating = array.overflow == "saturate" and not host
+        # Output stationary keeps a sum in its PE; in the others it passes the array's rows.
+        in_place = inner.dataflow == "output_stationary"
+        self.chain_length = 1 << 30 if in_place else array.rows
+
+    def products(self, x: np.ndarray, oy: int, ox: int, g: int, n: int) -> list[list[int]]:
+        """The products of one output, one list per tile of k."""
+        nest, c, weights = self.nest, self.c, self.constants[self.c.weights]
+        tiles = []
+        for k0 in range(0, nest.k, nest.tile_k):
+            found = []
+            for ky, kx in np.ndindex(nest.kernel_h, nest.kernel_w):
+                iy = oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
+                ix = ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
+                for k in range(k0, min(k0 + nest.tile_k, nest.k)):
+                    code = c.pad_code
+                    if 0 <= iy < nest.in_h and 0 <= ix < nest.in_w:
+                        code = int(x[iy, ix, g * nest.k + k])
+                    weight = int(weights[g, ky, kx, k, n]) - c.weight_offset
+                    found.append((code - c.ifmap_offset) * weight)
+            tiles.append(found)
+        return tiles
+
+    def run(self, ifmap: np.ndarray) -> tuple[np.ndarray, int]:
+        """(outputs, how many of them overflowed)."""
+        nest, c = self.nest, self.c
+        images = ifmap.reshape(-1, nest.in_h, nest.in_w, nest.groups * nest.k)
+        out = np.zeros((len(images), nest.out_h, nest.out_w, nest.groups * nest.n), np.int64)
+        overflows = 0
+        for b, oy, ox, channel in np.ndindex(*out.shape):
+            tiles = self.products(images[b], oy, ox, *divmod(channel, nest.n))
+            adder = Adder(self.bits, self.saturating)
+            bias = int(self.constants[c.bias][channel])
+            total = accumulate(adder, bias, tiles, self.chain_length)
+            exact = bias + sum(sum(tile) for tile in tiles)
+            overflows += adder.clipped if self.saturating else total != exact
+            out[b, oy, ox, channel] = self.code(total, channel)
+        return out, overflows
+
+    def code(self, total: int, channel: int) -> int:
+        stage = self.c.requantize
+        multiplier = int(self.constants[stage.multiplier][channel])
+        shift = int(self.constants[stage.shift][channel])
+        code = requantize(KINDS[stage.kind], total, multiplier, shift) + stage.zero_point
+        return min(max(int(code), stage.clamp_min), stage.clamp_max)
+
+
+def check(program: Program, x: np.ndarray) -> tuple[int, int]:
+    """(outputs, overflows), the datapath's being the oracle's."""
+    got = Machine(program).run({"x": x})
+    expected, overflows = Oracle(program).run(x)
+    np.testing.assert_array_equal(got.outputs["y"].reshape(expected.shape), expected)
+    assert got.counts[0].overflows == overflows
+    return expected.size, overflows
+
+
+@pytest.mark.parametrize("overflow", ["wrap", "saturate"])
+@pytest.mark.parametrize("dataflow", DATAFLOWS)
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_values_and_overflow_counts(name: str, dataflow: str, overflow: str) -> None:
+    outputs = overflows = tiled = 0
+    for seed in range(25):
+        rng = np.random.default_rng([seed, PRODUCTS.index(name)])
+        layer = LAYERS[name](rng)
+        program = compile_tightly(
+            rng, read_tflite(layer.content, f"seed {seed}"), dataflow=dataflow, overflow=overflow,
+            accumulator_bits=int(rng.integers(8, 25)),
+        )  # fmt: skip
+        counts = check(program, layer.inputs["x"])
+        outputs, overflows = outputs + counts[0], overflows + counts[1]
+        nest = Oracle(program).nest
+        tiled += nest.tile_k < nest.k
+    assert outputs > 1000
+    assert outputs // 10 < overflows < outputs
+    assert tiled > 0 or name == "depthwise_conv_2d"  # which has nothing to tile: k is 1
+
+
+def test_saturation_depends_on_the_order() -> None:
+    """Otherwise the order would not be worth modelling, nor the test above worth much."""
+    layer = LAYERS["conv_2d"](np.random.default_rng(3))
+    graph = read_tflite(layer.content, "order")
+    outputs = set()
+    for dataflow in DATAFLOWS:
+        for rows in (1, 2, 5, 32):
+            device = small_device(
+                rows=rows, dataflow=dataflow, overflow="saturate", accumulator_bits=14
+            )
+            program = compile_graph(graph, device)
+            check(program, layer.inputs["x"])
+            outputs.add(Machine(program).run(layer.inputs).outputs["y"].tobytes())
+    assert len(outputs) > 1
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("dataflow", "rows", "expected"),
+    [
+        # Products 16129, 16129, -16129, -16129 in 15 bits (16383 at most), bias 0.
+        ("output_stationary", 1, -15875),  # one chain: 16129, 16383, 254, -15875
+        ("weight_stationary", 4, -15875),  # the same chain down four rows
+        ("weight_stationary", 2, -1),  # chains 16383 and -16384
+        ("input_stationary", 1, -15875),  # four chains of one, added to the memory in turn
+    ],
+)
+def test_saturation_by_hand(dataflow: str, rows: int, expected: int) -> None:
+    tensors = [
+        Tensor("x", (1, 4), "i8", 1.0),
+        Tensor("w", (1, 4), "i8", 1.0, data=np.array([[127, 127, -127, -127]], np.int8)),
+        Tensor("b", (1,), "i32", 1.0, data=np.zeros(1, np.int32)),
+        Tensor("y", (1, 1), "i8", 128.0),
+    ]
+    content = build_model(tensors, [Op("FULLY_CONNECTED", ["x", "w", "b"], "y")], ["x"], ["y"])
+    device = small_device(rows=rows, dataflow=dataflow, overflow="saturate", accumulator_bits=15)
+    program = compile_graph(read_tflite(content, "hand"), device)
+    got = Machine(program).run({"x": np.full((1, 1, 4), 127, np.int8)})
+    assert got.outputs["y"].item() == -((-expected + 64) // 128)
+    assert got.counts[0].overflows == 1
+
+
+@pytest.mark.parametrize("bits", range(14, 20))
+def test_widths_around_the_largest_sum(bits: int) -> None:
+    """Sums up to 4 * 127 * 128 = 65024 need 17 bits; at 16 and fewer the order must be played."""
+    tensors = [
+        Tensor("x", (1, 4), "i8", 1.0),
+        Tensor("w", (2, 4), "i8", 1.0, data=np.array([[127] * 4, [127, -127] * 2], np.int8)),
+        Tensor("y", (1, 2), "i8", 1024.0),
+    ]
+    content = build_model(tensors, [Op("FULLY_CONNECTED", ["x", "w"], "y")], ["x"], ["y"])
+    device = small_device(accumulator_bits=bits, overflow="saturate")
+    program = compile_graph(read_tflite(content, "widths"), device)
+    x = np.array(list(np.ndindex(2, 2, 2, 2)), np.int8).reshape(-1, 1, 4)
+    _, overflows = check(program, np.where(x > 0, np.int8(127), np.int8(-128)))
+    assert (overflows > 0) == (bits < 17)
+
+
+def sixteen_bit(program: Program, rng: np.random.Generator) -> tuple[Program, np.ndarray]:
+    """The program with 16-bit weights and inputs of extreme values, as no importer makes it yet."""
+    (command,) = program.commands
+    assert isinstance(command, Matmul)
+    shape = program.constants[command.weights].shape
+    weights = rng.choice([-(2**15), 2**15 - 1], shape, p=[0.2, 0.8]).astype(np.int16)
+    place = program.placements["x"]
+    spec = TensorSpec(place.spec.shape, "i16")
+    x = rng.choice([-(2**15), 2**15 - 1], (4, *spec.shape), p=[0.2, 0.8]).astype(np.int16)
+    shift = program.constants[command.requantize.shift] - 30  # bring 2**34 back to codes
+    wider = replace(
+        program,
+        # Twice as many bytes as the compiler left room for: put where nothing else lies.
+        placements={
+            "x": replace(place, spec=spec, address_bytes=1024),
+            "y": program.placements["y"],
+        },
+        constants={
+            **program.constants, command.weights: weights, command.requantize.shift: shift
+        },
+        commands=(replace(command, weight_bits=16, ifmap_offset=0, pad_code=0),),
+    )  # fmt: skip
+    return wider, x
+
+
+@pytest.mark.parametrize(
+    ("bits", "overflow"),
+    [(48, "wrap"), (64, "saturate"), (32, "wrap"), (36, "saturate"), (33, "saturate")],
+)
+def test_sums_beyond_int32(bits: int, overflow: str) -> None:
+    rng = np.random.default_rng(5)
+    tensors = [
+        Tensor("x", (1, 20), "i8", 0.5),
+        Tensor("w", (6, 20), "i8", 0.5, data=np.ones((6, 20), np.int8)),
+        Tensor("y", (1, 6), "i8", 1.0),
+    ]
+    content = build_model(tensors, [Op("FULLY_CONNECTED", ["x", "w"], "y")], ["x"], ["y"])
+    device = small_device(accumulator_bits=bits, overflow=overflow, ifmap_bits=16, weight_bits=16)
+    program = compile_graph(read_tflite(content, "wide"), device)
+    program, x = sixteen_bit(program, rng)
+    outputs, overflows = check(program, x)
+    assert overflows == 0 if bits >= 36 else 0 < overflows <= outputs

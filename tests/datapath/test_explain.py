@@ -1,0 +1,43 @@
+"""The account of an output is the output the datapath computed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_devices import compile_tightly
+from random_layers import LAYERS
+
+from simulator.datapath.explain import explain_output
+from simulator.datapath.machine import Machine
+from simulator.fixedpoint.requantize import KINDS, requantize
+from simulator.importers.tflite import read_tflite
+
+PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_output_of_small_layers(name: str) -> None:
+    explained = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed + 500)
+        layer = LAYERS[name](rng)
+        program = compile_tightly(rng, read_tflite(layer.content, name))
+        outputs = Machine(program).run(layer.inputs).outputs["y"][0]
+        (command,) = program.commands
+        for index in list(np.ndindex(*outputs.shape))[:200]:
+            e = explain_output(program, command, [layer.inputs["x"][0]], index)
+            assert e is not None
+            code = e.zero_point + requantize(
+                KINDS[e.requantizer], e.accumulator, e.multiplier, e.shift
+            )
+            assert min(max(code, e.clamp_min), e.clamp_max) == outputs[index]
+            explained += 1
+    assert explained > 1000
+
+
+def test_what_has_no_accumulator_is_not_explained() -> None:
+    rng = np.random.default_rng(0)
+    layer = LAYERS["max_pool_2d"](rng)
+    program = compile_tightly(rng, read_tflite(layer.content, "pool"))
+    (command,) = program.commands
+    assert explain_output(program, command, [layer.inputs["x"][0]], (0, 0, 0, 0)) is None

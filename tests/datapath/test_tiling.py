@@ -1,0 +1,109 @@
+"""What a device cannot change: tiles, dataflow, memories and batch leave every bit as it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from random_devices import compile_tightly, device_dict, small_device
+from random_layers import LAYERS
+from random_networks import random_network
+from tflite_builder import Op, Tensor, build_model
+
+from simulator.compiler import compile_graph
+from simulator.datapath.machine import Machine
+from simulator.hwconfig import device_from_dict
+from simulator.importers.tflite import read_tflite
+from simulator.program.commands import Command, Host, Matmul
+from simulator.program.nest import macs, tile_count
+from simulator.program.program import Program
+
+PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
+DEVICES = 25
+
+
+def product_of(command: Command) -> Matmul:
+    inner = command.command if isinstance(command, Host) else command
+    assert isinstance(inner, Matmul)
+    return inner
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_the_device_never_changes_a_bit(name: str) -> None:
+    shapes = set()
+    for seed in range(6):
+        rng = np.random.default_rng(seed + 100)
+        layer = LAYERS[name](rng)
+        graph = read_tflite(layer.content, name)
+        plain = Machine(compile_graph(graph, small_device())).run(layer.inputs)
+        for _ in range(DEVICES):
+            program = compile_tightly(rng, graph)
+            got = Machine(program).run(layer.inputs)
+            np.testing.assert_array_equal(got.outputs["y"], plain.outputs["y"])
+            assert got.counts == plain.counts
+            nest = product_of(program.commands[0]).nest
+            shapes.add((seed, *nest[-6:]))
+    # The devices do tile differently.
+    assert len(shapes) > 6 * DEVICES // 3
+
+
+def _all_runs(seed: int) -> tuple[Program, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    network = random_network(rng)
+    program = compile_tightly(rng, read_tflite(network.content, "network"))
+    x = network.inputs["x"]
+    return program, {"x": np.concatenate([x, rng.permuted(x, axis=2), x[::-1]])}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_samples_do_not_see_each_other(seed: int) -> None:
+    program, inputs = _all_runs(seed)
+    machine = Machine(program)
+    together = machine.run(inputs)
+    apart = [machine.run({"x": row[None]}) for row in inputs["x"]]
+    for name, values in together.outputs.items():
+        np.testing.assert_array_equal(values, np.concatenate([a.outputs[name] for a in apart]))
+    for i, count in enumerate(together.counts):
+        assert count.macs == sum(a.counts[i].macs for a in apart)
+        assert count.outputs == sum(a.counts[i].outputs for a in apart)
+
+
+@pytest.mark.parametrize("seed", range(30, 42))
+def test_counted_macs_are_the_nest_s(seed: int) -> None:
+    program, inputs = _all_runs(seed)
+    samples = inputs["x"].shape[0]
+    for command, count in zip(program.commands, Machine(program).run(inputs).counts, strict=True):
+        inner = command.command if isinstance(command, Host) else command
+        expected = macs(inner.nest) * samples if isinstance(inner, Matmul) else 0
+        assert count.macs == expected
+        assert count.outputs == samples * program.placements[command.ofmap].spec.elements
+
+
+def test_kept_tensors_are_those_of_their_command() -> None:
+    program, inputs = _all_runs(3)
+    names = [c.ofmap for c in program.commands]
+    machine = Machine(program)
+    kept = machine.run(inputs, keep=names)
+    assert set(kept.tensors) == set(names)
+    for name in program.outputs:
+        np.testing.assert_array_equal(kept.tensors[name], kept.outputs[name])
+
+
+@pytest.mark.golden
+def test_a_convolution_of_ones_by_hand() -> None:
+    """Every output is the number of taps inside the image, on an array of one PE, row by row."""
+    one = np.float32(1)
+    tensors = [
+        Tensor("x", (1, 3, 3, 1), "i8", one, -1),
+        Tensor("w", (1, 3, 3, 1), "i8", one, data=np.ones((1, 3, 3, 1), np.int8)),
+        Tensor("b", (1,), "i32", one, data=np.zeros(1, np.int32)),
+        Tensor("y", (1, 3, 3, 1), "i8", one),
+    ]
+    options = {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
+    op = Op("CONV_2D", ["x", "w", "b"], "y", options)
+    graph = read_tflite(build_model(tensors, [op], ["x"], ["y"]), "ones")
+    content = device_dict(rows=1, cols=1)
+    content["accumulator"]["capacity_bytes"] = 24  # three sums, twice
+    program = compile_graph(graph, device_from_dict(content, "one PE"))
+    assert tile_count(product_of(program.commands[0]).nest) == 3
+    y = Machine(program).run({"x": np.zeros((1, 1, 3, 3, 1), np.int8)}).outputs["y"]
+    assert y.reshape(3, 3).tolist() == [[4, 6, 4], [6, 9, 6], [4, 6, 4]]

@@ -1,0 +1,215 @@
+"""Action counts against a recount in plain Python, and against what the datapath really did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import every_command
+import numpy as np
+import pytest
+from random_devices import compile_tightly
+from random_layers import LAYERS
+from real_models import graph_of, random_inputs
+from variants import TIMING_VARIANTS, variant
+
+from simulator.compiler import compile_graph
+from simulator.datapath.machine import Machine
+from simulator.energy.counts import Counts, count_program
+from simulator.importers.tflite import read_tflite
+from simulator.program.commands import Command, Host, Matmul, Move, Vector
+from simulator.program.nest import ROWS_OUTER, Nest, tile_count
+from simulator.program.program import Program
+
+CASES = 60  # of each operator
+Range = tuple[int, int]
+
+
+def ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def ranges(extent: int, tile: int) -> list[Range]:
+    return [(start, min(start + tile, extent)) for start in range(0, extent, tile)]
+
+
+def tiles_of(nest: Nest) -> Iterator[dict[str, Range]]:
+    """Tiles in the order that ``program.nest`` states, as nested loops."""
+    loops = {
+        "b": ranges(nest.batch, 1), "h": ranges(nest.out_h, nest.tile_h),
+        "w": ranges(nest.out_w, nest.tile_w), "g": ranges(nest.groups, nest.tile_g),
+        "n": ranges(nest.n, nest.tile_n), "k": ranges(nest.k, nest.tile_k),
+    }  # fmt: skip
+    order = "bhwgnk" if nest.order == ROWS_OUTER else "bgnhwk"
+
+    def walk(depth: int, chosen: dict[str, Range]) -> Iterator[dict[str, Range]]:
+        if depth == len(order):
+            yield dict(chosen)
+            return
+        for part in loops[order[depth]]:
+            yield from walk(depth + 1, {**chosen, order[depth]: part})
+
+    return walk(0, {})
+
+
+def size(part: Range) -> int:
+    return part[1] - part[0]
+
+
+def input_positions(nest: Nest, tile: dict[str, Range]) -> int:
+    """Rows times columns between the first and the last tap, as far as they lie in the image."""
+    total = 1
+    for part, stride, dilation, kernel, pad, extent in (
+        (tile["h"], nest.stride_h, nest.dilation_h, nest.kernel_h, nest.pad_top, nest.in_h),
+        (tile["w"], nest.stride_w, nest.dilation_w, nest.kernel_w, nest.pad_left, nest.in_w),
+    ):
+        taps = [o * stride - pad + j * dilation for o in range(*part) for j in range(kernel)]
+        total *= sum(0 <= at < extent for at in range(min(taps), max(taps) + 1))
+    return total
+
+
+def add_product(
+    total: Counter[str], program: Program, nest: Nest, tile: dict[str, Range], bits: tuple[int, int]
+) -> None:
+    """Words of one tile, fold by fold, group by group; a chain of products ends with a fold."""
+    array = program.device.array
+    rows, cols, acc_bits = array.rows, array.cols, array.accumulator_bits
+    m, n, groups = size(tile["h"]) * size(tile["w"]), size(tile["n"]), size(tile["g"])
+    k = size(tile["k"]) * nest.kernel_h * nest.kernel_w
+    ifmap = weights = reads = writes = 0
+    first_k = tile["k"][0] == 0
+    dataflow = array.dataflow
+    if dataflow == "output_stationary":
+        for i in ranges(m, rows):
+            for j in ranges(n, cols):
+                ifmap += size(i) * k
+                weights += size(j) * k
+                writes += size(i) * size(j)
+                reads += 0 if first_k else size(i) * size(j)
+        packed = max(1, min(groups, cols // n))
+    else:
+        still, moving = (n, m) if dataflow == "weight_stationary" else (m, n)
+        for i in ranges(k, rows):
+            for j in ranges(still, cols):
+                kept, streamed = size(i) * size(j), size(i) * moving
+                ifmap += streamed if dataflow == "weight_stationary" else kept
+                weights += kept if dataflow == "weight_stationary" else streamed
+                writes += size(j) * moving
+                reads += 0 if first_k and i[0] == 0 else size(j) * moving
+        packed = max(1, min(groups, rows // k))
+        if dataflow == "weight_stationary":
+            packed = max(1, min(packed, cols // n))
+    passing = acc_bits
+    passing += bits[0] if dataflow != "input_stationary" else 0
+    passing += bits[1] if dataflow != "weight_stationary" else 0
+    for g in ranges(groups, packed):
+        total["registers"] += m * k * n * size(g) ** 2 * passing
+    total["macs"] += m * k * n * groups
+    total["pad_read"] += groups * (ifmap * bits[0] + weights * bits[1])
+    total["acc_read"] += groups * reads * acc_bits
+    total["acc_write"] += groups * writes * acc_bits
+
+
+def recount(program: Program, command: Matmul | Vector) -> Counter[str]:
+    nest, total, last = command.nest, Counter[str](), {"w": None, "i": None}
+    bits = [program.placements[name].spec.bits for name in command.inputs]
+    out_bits = program.placements[command.ofmap].spec.bits
+    streams = (command.streams.ifmap, command.streams.second_ifmap)
+    acc_bits = program.device.array.accumulator_bits
+    for tile in tiles_of(nest):
+        channels = size(tile["g"]) * size(tile["n"])
+        weights, ifmap = (tile["g"], tile["n"], tile["k"]), tuple(tile[a] for a in "bhwgk")
+        if isinstance(command, Matmul):
+            add_product(total, program, nest, tile, (bits[0], command.weight_bits))
+            taps = channels * size(tile["k"]) * nest.kernel_h * nest.kernel_w
+            moved = taps * command.weight_bits
+            moved += channels * command.channel_bits if tile["k"][0] == 0 else 0
+            if command.streams.weights and weights != last["w"]:
+                total["dram_read"] += ceil(moved, 8)
+        elements = input_positions(nest, tile) * size(tile["g"]) * size(tile["k"])
+        for width, streamed in zip(bits, streams, strict=False):
+            total["dram_read"] += ceil(elements * width, 8) * (streamed and ifmap != last["i"])
+            total["pad_read"] += 0 if isinstance(command, Matmul) else 8 * ceil(elements * width, 8)
+        last = {"w": weights, "i": ifmap}
+        if tile["k"][1] == nest.k:
+            made = size(tile["h"]) * size(tile["w"]) * channels
+            total["outputs"] += made
+            total["pad_write"] += 8 * ceil(made * out_bits, 8)
+            total["acc_read"] += made * acc_bits * isinstance(command, Matmul)
+            total["dram_write"] += ceil(made * out_bits, 8) * command.streams.ofmap
+    total["wire"] = total["pad_read"] + total["pad_write"]
+    total["pad_read"] += 8 * total["dram_write"]
+    total["pad_write"] += 8 * total["dram_read"]
+    return total
+
+
+def named(counts: Counts) -> dict[str, int]:
+    c = counts
+    return {
+        "macs": c.macs, "outputs": c.outputs, "registers": c.register_bits,
+        "pad_read": c.scratchpad_read_bits, "pad_write": c.scratchpad_write_bits,
+        "acc_read": c.accumulator_read_bits, "acc_write": c.accumulator_write_bits,
+        "dram_read": c.dram_read_bytes, "dram_write": c.dram_write_bytes, "wire": c.wire_bits,
+    }  # fmt: skip
+
+
+def counted(program: Program) -> list[tuple[Command, Counts]]:
+    found = count_program(program, program.device.operating_point())
+    return list(zip(program.commands, found, strict=True))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_counts_equal_a_recount(kind: str) -> None:
+    tiled = 0
+    for seed in range(CASES):
+        rng = np.random.default_rng([seed, len(kind)])
+        graph = read_tflite(LAYERS[kind](rng).content, kind)
+        program = compile_tightly(rng, graph)
+        for command, counts in counted(program):
+            if isinstance(command, Matmul | Vector):
+                assert named(counts) == {**named(counts), **recount(program, command)}
+                lane = command.lane
+                assert counts.vector_multiplies == counts.outputs * lane.multiplies
+                assert counts.vector_adds == counts.outputs * lane.adds
+                assert counts.vector_lookups == counts.outputs * lane.lookups
+                tiled += tile_count(command.nest) > 1
+    assert tiled >= CASES // 5 or kind in ("pad", "reshape")
+
+
+@pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary"])
+def test_counts_equal_a_recount_on_a_model(dataflow: str) -> None:
+    device = variant("ethos-u55-256", {
+        "array.dataflow": dataflow, "array.rows": 7, "array.cols": 13,
+    })  # fmt: skip
+    program = compile_graph(graph_of("digits"), device)
+    for command, counts in counted(program):
+        assert isinstance(command, Matmul | Vector)
+        assert named(counts) == {**named(counts), **recount(program, command)}
+
+
+@pytest.mark.parametrize("changes", TIMING_VARIANTS.values(), ids=list(TIMING_VARIANTS))
+@pytest.mark.parametrize("model", ["resnet", "kws", "vww", "ad01", "digits"])
+def test_static_counts_equal_the_datapath_s(model: str, changes: dict) -> None:
+    samples = 2
+    for base in ("wear", "ethos-u55-256"):
+        program = compile_graph(graph_of(model), variant(base, changes))
+        x = random_inputs(model, samples)
+        run = Machine(program).run({program.inputs[0]: x}).counts
+        for (_, static), done in zip(counted(program), run, strict=True):
+            assert (samples * static.macs, samples * static.outputs) == (done.macs, done.outputs)
+
+
+def test_host_and_move() -> None:
+    program = compile_graph(every_command.network(), every_command.device(softmax=False))
+    for command, counts in counted(program):
+        read = sum(program.placements[name].spec.size_bytes for name in command.inputs)
+        made = program.placements[command.ofmap].spec.size_bytes
+        if isinstance(command, Host):
+            expected = Counts(*[0] * len(Counts._fields))._replace(
+                outputs=made, dram_read_bytes=read, dram_write_bytes=made,
+                host_operations=command.operations,
+            )  # fmt: skip
+            assert counts == expected
+        elif isinstance(command, Move):
+            ends = counts.scratchpad_read_bits // 8 + counts.dram_read_bytes
+            assert (ends, counts.macs, counts.wire_bits) == (read, 0, 0)

@@ -1,0 +1,77 @@
+"""Every operator, over random layers on random devices, equals LiteRT's reference kernels bit for bit,
+and its own naive reference."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+import pytest
+from litert_runner import LiteRTRunner
+from random_devices import compile_tightly
+from random_layers import LAYERS, Layer, Rng
+
+from simulator.datapath.machine import Machine
+from simulator.graph import Graph
+from simulator.importers.tflite import read_tflite
+from simulator.ops import operator, operator_names
+from simulator.program.commands import Host
+from simulator.program.nest import tile_count
+from simulator.program.program import Program
+
+LAYERS_PER_OPERATOR = 400
+# Outputs compared with LiteRT, per operator; a maker that came to make trivial layers would fail.
+FEWEST_OUTPUTS = 20_000
+
+
+def generator(name: str, seed: int) -> Rng:
+    return np.random.default_rng([zlib.crc32(name.encode()), seed])
+
+
+def naive(graph: Graph, layer: Layer, sample: int) -> np.ndarray:
+    """The output of the graph's only node by its definition."""
+    (node,) = graph.nodes
+    operands = [layer.inputs[name][sample] for name in node.inputs if name in layer.inputs]
+    return operator(node.operator).reference(graph, node, operands)
+
+
+def test_every_operator_has_a_maker() -> None:
+    assert sorted(LAYERS) == operator_names()
+
+
+@pytest.mark.parametrize("name", operator_names())
+def test_equals_litert_and_the_naive_reference(name: str) -> None:
+    compared = 0
+    for seed in range(LAYERS_PER_OPERATOR):
+        rng = generator(name, seed)
+        layer = LAYERS[name](rng)
+        graph = read_tflite(layer.content, f"{name} {seed}")
+        (output,) = graph.outputs
+        got = Machine(compile_tightly(rng, graph)).run(layer.inputs).outputs[output]
+        expected = LiteRTRunner(layer.content).run(layer.inputs)[output]
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected, f"LiteRT, {name}, seed {seed}")
+        np.testing.assert_array_equal(got[0], naive(graph, layer, 0), f"naive, {name}, seed {seed}")
+        compared += got.size
+    assert compared >= FEWEST_OUTPUTS
+
+
+def _programs(name: str, count: int) -> list[Program]:
+    found = []
+    for seed in range(count):
+        rng = generator(name, seed)
+        graph = read_tflite(LAYERS[name](rng).content, name)
+        found.append(compile_tightly(rng, graph))
+    return found
+
+
+def test_the_devices_are_tight() -> None:
+    """The suite means something only if many programs are tiled, some over the reduction."""
+    programs = _programs("conv_2d", 200)
+    nests = [p.commands[0].nest for p in programs if not isinstance(p.commands[0], Host)]  # type: ignore[union-attr]
+    assert sum(tile_count(n) > 1 for n in nests) > 100
+    assert sum(n.tile_k < n.k for n in nests) > 20
+    assert sum(isinstance(p.commands[0], Host) for p in programs) > 5
+    assert {p.device.array.dataflow for p in programs} == {
+        "weight_stationary", "output_stationary", "input_stationary"
+    }  # fmt: skip

@@ -1,0 +1,163 @@
+"""Small ``.tflite`` models from a list of tensors and a list of operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import tflite
+
+_TYPES = {
+    "i8": tflite.TensorType.INT8,
+    "u8": tflite.TensorType.UINT8,
+    "i16": tflite.TensorType.INT16,
+    "i32": tflite.TensorType.INT32,
+    "i64": tflite.TensorType.INT64,
+    "f32": tflite.TensorType.FLOAT32,
+}
+# Operator -> (options table, version that LiteRT's reference kernels know for 8-bit codes).
+_OPERATORS = {
+    "CONV_2D": ("Conv2DOptions", 3),
+    "DEPTHWISE_CONV_2D": ("DepthwiseConv2DOptions", 3),
+    "FULLY_CONNECTED": ("FullyConnectedOptions", 4),
+    "ADD": ("AddOptions", 2),
+    "AVERAGE_POOL_2D": ("Pool2DOptions", 2),
+    "MAX_POOL_2D": ("Pool2DOptions", 2),
+    "RESHAPE": ("ReshapeOptions", 1),
+    "SOFTMAX": ("SoftmaxOptions", 2),
+    "QUANTIZE": ("QuantizeOptions", 2),
+    "RELU": ("", 2),
+    "RELU6": ("", 2),
+    "RELU_N1_TO_1": ("", 1),
+    "PAD": ("PadOptions", 2),
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor; ``scale`` a number, or one per slice along ``axis``; ``data`` makes it a constant."""
+
+    name: str
+    shape: Sequence[int]
+    dtype: str
+    scale: float | np.float32 | Sequence[float] | np.ndarray | None = None
+    zero_point: int = 0
+    data: np.ndarray | None = None
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator; names of tensors ('' for a missing one) and fields of its options table."""
+
+    kind: str
+    inputs: Sequence[str]
+    output: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _table(builder: Any, name: str, fields: Mapping[str, Any]) -> int:
+    getattr(tflite, f"{name}Start")(builder)
+    for key, value in fields.items():
+        getattr(tflite, f"{name}Add{key}")(builder, value)
+    return int(getattr(tflite, f"{name}End")(builder))
+
+
+def _vector(builder: Any, values: Any, dtype: type) -> int:
+    return int(builder.CreateNumpyVector(np.atleast_1d(np.asarray(values, dtype))))
+
+
+def _offsets(builder: Any, offsets: Sequence[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):  # a flatbuffer grows downwards
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _quantization(builder: Any, tensor: Tensor) -> int:
+    scales = np.atleast_1d(np.asarray(tensor.scale, np.float32))
+    fields = {
+        "Scale": _vector(builder, scales, np.float32),
+        "ZeroPoint": _vector(builder, [tensor.zero_point] * scales.size, np.int64),
+        "QuantizedDimension": tensor.axis,
+    }
+    return _table(builder, "QuantizationParameters", fields)
+
+
+def _tensor(builder: Any, tensor: Tensor, buffer: int) -> int:
+    fields: dict[str, Any] = {
+        "Shape": _vector(builder, list(tensor.shape), np.int32),
+        "Type": _TYPES[tensor.dtype],
+        "Buffer": buffer,
+        "Name": builder.CreateString(tensor.name),
+    }
+    if tensor.scale is not None:
+        fields["Quantization"] = _quantization(builder, tensor)
+    return _table(builder, "Tensor", fields)
+
+
+def _operator(builder: Any, op: Op, index: Mapping[str, int], code: int) -> int:
+    options, _ = _OPERATORS[op.kind]
+    fields: dict[str, Any] = {
+        "OpcodeIndex": code,
+        "Inputs": _vector(builder, [index[n] if n else -1 for n in op.inputs], np.int32),
+        "Outputs": _vector(builder, [index[op.output]], np.int32),
+    }
+    if options:
+        values = {
+            key: _vector(builder, value, np.int32) if isinstance(value, list | tuple) else value
+            for key, value in op.options.items()
+        }
+        fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, options)
+        fields["BuiltinOptions"] = _table(builder, options, values)
+    return _table(builder, "Operator", fields)
+
+
+def _buffers(builder: Any, tensors: Sequence[Tensor]) -> tuple[list[int], list[int]]:
+    """Buffer offsets, and each tensor's buffer; buffer 0 is empty, for tensors without data."""
+    offsets, used = [_table(builder, "Buffer", {})], []
+    for tensor in tensors:
+        if tensor.data is None:
+            used.append(0)
+            continue
+        raw = np.ascontiguousarray(tensor.data).tobytes()
+        builder.Prep(16, len(raw))  # the schema's force_align, which the Python builder ignores
+        data = builder.CreateByteVector(raw)
+        used.append(len(offsets))
+        offsets.append(_table(builder, "Buffer", {"Data": data}))
+    return offsets, used
+
+
+def build_model(
+    tensors: Sequence[Tensor], ops: Sequence[Op], inputs: Sequence[str], outputs: Sequence[str]
+) -> bytes:
+    """The bytes of a model file with one subgraph."""
+    builder: Any = flatbuffers.Builder(1024)
+    index = {t.name: i for i, t in enumerate(tensors)}
+    kinds = list(dict.fromkeys(op.kind for op in ops))
+    buffers, used = _buffers(builder, tensors)
+    written = [_tensor(builder, t, b) for t, b in zip(tensors, used, strict=True)]
+    operators = [_operator(builder, op, index, kinds.index(op.kind)) for op in ops]
+    subgraph = {
+        "Tensors": _offsets(builder, written),
+        "Inputs": _vector(builder, [index[n] for n in inputs], np.int32),
+        "Outputs": _vector(builder, [index[n] for n in outputs], np.int32),
+        "Operators": _offsets(builder, operators),
+    }
+    subgraphs = _offsets(builder, [_table(builder, "SubGraph", subgraph)])
+    codes = []
+    for kind in kinds:
+        number = getattr(tflite.BuiltinOperator, kind)
+        fields = {"DeprecatedBuiltinCode": number, "BuiltinCode": number}
+        codes.append(_table(builder, "OperatorCode", {**fields, "Version": _OPERATORS[kind][1]}))
+    model = {
+        "Version": 3,
+        "OperatorCodes": _offsets(builder, codes),
+        "Subgraphs": subgraphs,
+        "Buffers": _offsets(builder, buffers),
+    }
+    builder.Finish(_table(builder, "Model", model), file_identifier=b"TFL3")
+    return bytes(builder.Output())

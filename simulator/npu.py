@@ -15,7 +15,7 @@ from simulator.datapath.inputs import choose_rule, to_codes
 from simulator.datapath.machine import Machine, accumulator_bound
 from simulator.energy.counts import Counts, count_program
 from simulator.energy.model import COMPONENTS, EnergyModel
-from simulator.errors import DataError
+from simulator.errors import DataError, UsageError
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint
 from simulator.importers import load_graph
@@ -29,6 +29,7 @@ from simulator.workload import Dataset, model_path
 
 Progress = Callable[[int], object]
 _DEFAULT_BATCH = 64
+_BATCH_BYTES = 1 << 28  # of the machine's memories, for all samples run at once
 
 
 def load_model(name_or_path: str | Path) -> Graph:
@@ -67,14 +68,18 @@ def simulate(
     ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``);
     ``progress`` is called with the number of samples just done. Numbers do not depend on ``batch``.
     """
+    if batch < 1:
+        raise UsageError("batch", str(batch), "at least 1")
     point = device.operating_point(operating_point)
+    # First, since a device whose energy table or voltage will not do should not run for an hour.
+    energy = EnergyModel(device, point)
     program = compile_graph(model, device, point)
     timing = time_program(program, point)
     counts = count_program(program, point)
     accuracy, overflows = None, _proved_overflows(program)
     if data is not None:
         accuracy, overflows = _evaluate(program, data, inputs, batch, progress)
-    return _result(model, device, point, program, timing, counts, accuracy, overflows)
+    return _result(model, energy, point, program, timing, counts, accuracy, overflows)
 
 
 def _proved_overflows(program: Program) -> list[int | None]:
@@ -86,9 +91,9 @@ def _proved_overflows(program: Program) -> list[int | None]:
     ]
 
 
-def _batches(data: Dataset, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _batches(data: Dataset, size: int) -> Iterator[np.ndarray]:
     for start in range(0, data.x.shape[0], size):
-        yield data.x[start : start + size], data.y[start : start + size]
+        yield data.x[start : start + size]
 
 
 def _evaluate(
@@ -107,7 +112,7 @@ def _evaluate(
     machine = Machine(program)
     overflows = [0] * len(program.commands)
     predictions = []
-    for x, _ in _batches(data, batch):
+    for x in _batches(data, min(batch, machine.samples_within(_BATCH_BYTES))):
         values = machine.run({program.inputs[0]: to_codes(x, place, inputs, data.name)})
         predictions.append(values.outputs[output].reshape(x.shape[0], -1).argmax(axis=1))
         overflows = [a + c.overflows for a, c in zip(overflows, values.counts, strict=True)]
@@ -164,12 +169,12 @@ def _layer(
 
 
 def _result(
-    model: Graph, device: Device, point: OperatingPoint, program: Program, timing: Timing,
+    model: Graph, energy: EnergyModel, point: OperatingPoint, program: Program, timing: Timing,
     counts: list[Counts], accuracy: Accuracy | None, overflows: list[int | None],
 ) -> Result:  # fmt: skip
-    energy_model = EnergyModel(device, point)
+    device = program.device
     layers = tuple(
-        _layer(program, point, i, t, c, energy_model.command_pj(c, t.cycles), o)
+        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), o)
         for i, (t, c, o) in enumerate(zip(timing.commands, counts, overflows, strict=True))
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}

@@ -239,6 +239,11 @@ def relu6(rng: Rng) -> Layer:
     return _elementwise(rng, "RELU6", code, code, scale(rng, 5e-3, 0.2))
 
 
+def relu_n1_to_1(rng: Rng) -> Layer:
+    code = dtype(rng)
+    return _elementwise(rng, "RELU_N1_TO_1", code, code, scale(rng, 2e-3, 0.05))
+
+
 def pad(rng: Rng) -> Layer:
     shape, code = any_shape(rng), dtype(rng)
     amounts = rng.integers(0, 4, (len(shape), 2)).astype(rng.choice(["int32", "int64"]))
@@ -281,5 +286,5 @@ LAYERS: dict[str, Callable[[Rng], Layer]] = {
     "add": add, "average_pool_2d": average_pool_2d, "conv_2d": conv_2d,
     "depthwise_conv_2d": depthwise_conv_2d, "fully_connected": fully_connected,
     "max_pool_2d": max_pool_2d, "pad": pad, "quantize": quantize, "relu": relu, "relu6": relu6,
-    "reshape": reshape, "softmax": softmax,
+    "relu_n1_to_1": relu_n1_to_1, "reshape": reshape, "softmax": softmax,
 }  # fmt: skip

@@ -14,14 +14,14 @@ import numpy as np
 
 from simulator.compiler.allocate import Request, aligned, allocate
 from simulator.compiler.tile import Choice, Room, choose, feasible
-from simulator.dataflows import Grid
-from simulator.errors import CompileError
+from simulator.dataflows import grid_of
+from simulator.errors import CompileError, ModelError
 from simulator.fixedpoint.width import ceil_div
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
 from simulator.ops import operator
 from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
-from simulator.program.nest import macs
+from simulator.program.nest import macs, retiled
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
 from simulator.program.traffic import CommandNumbers, footprint, numbers_of, transfer_cycles
 from simulator.program.verify import verify_program
@@ -45,7 +45,11 @@ class _Lowered:
 
 def _lower_node(graph: Graph, node: Node, device: Device) -> tuple[Command | None, dict, str]:
     described = operator(node.operator)
-    lowered = described.lower(graph, node, device)
+    try:
+        lowered = described.lower(graph, node, device)
+    except ModelError as error:
+        where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
+        raise ModelError(where, f"{error.where}: {error.problem}", error.allowed) from None
     command = lowered.command
     failing = [r for r in described.DEVICE_RULES if not r(graph, node, device)]
     if failing and isinstance(command, Matmul | Vector):
@@ -79,10 +83,7 @@ class _Compiler:
     def __init__(self, graph: Graph, device: Device, point: OperatingPoint) -> None:
         self.graph, self.device = graph, device
         self.numbers = device.numbers(point)
-        a = device.array
-        self.grid = Grid(
-            a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle
-        )
+        self.grid = grid_of(device)
         pad = device.scratchpad
         self.split = isinstance(pad, SplitScratchpad)
         if isinstance(pad, SplitScratchpad):
@@ -253,9 +254,7 @@ class _Plan:
         self.c.choices[index, command.streams, room] = choice
         if not feasible(choice):
             self.failed_at = index
-            self.problem = (
-                f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit"
-            )
+            self.problem = self._too_small(command, numbers, room)
             return False
         self.cost += choice.cost
         need = footprint(choice.nest, numbers, self.c.numbers.buffers)
@@ -265,6 +264,25 @@ class _Plan:
              "ofmap": need.ofmap}
         )  # fmt: skip
         return True
+
+    def _too_small(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> str:
+        """What the smallest tile of ``command`` needs beside what there is."""
+        nest, whole = command.nest, isinstance(command, Vector)
+        least = retiled(nest, 1, 1, 1, nest.n if whole else 1, nest.k if whole else 1, 0)
+        need = footprint(least, numbers, self.c.numbers.buffers)
+        parts = {
+            "ifmap": need.ifmap + need.second, "weights": need.weights, "ofmap": need.ofmap
+        }  # fmt: skip
+        free = room._asdict() if room.split else {"scratchpad": room.shared}
+        wanted = parts if room.split else {"scratchpad": sum(parts.values())}
+        text = ", ".join(f"{k} {v} bytes ({max(free[k], 0)} free)" for k, v in wanted.items())
+        words = self.c.numbers.accumulator_bytes * 8 // self.c.numbers.accumulator_bits
+        if not whole:
+            text += f", {self.c.numbers.accumulator_buffers} accumulators ({words} in all)"
+        return (
+            f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit: it "
+            f"needs {text}"
+        )
 
     def _move_cycles(self, move: Move) -> int:
         source, target = (self.c.specs[name].size_bytes for name in (move.source, move.ofmap))

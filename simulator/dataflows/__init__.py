@@ -10,11 +10,12 @@ from simulator.dataflows import input_stationary as _is
 from simulator.dataflows import output_stationary as _os
 from simulator.dataflows import weight_stationary as _ws
 from simulator.dataflows._common import Accesses, ArrayWork, Folds, Gemm, Grid, array_work
+from simulator.hwconfig import Device
 from simulator.jit import jit
 
 __all__ = [
     "Accesses", "ArrayWork", "Folds", "Gemm", "Grid",
-    "accesses", "packed_groups", "reduction_segment", "work",
+    "accesses", "grid_of", "packed_groups", "reduction_segment", "work",
 ]  # fmt: skip
 
 _ws_folds, _os_folds, _is_folds = _ws.folds, _os.folds, _is.folds
@@ -22,6 +23,12 @@ _ws_accesses, _os_accesses, _is_accesses = _ws.accesses, _os.accesses, _is.acces
 _ws_packed, _os_packed, _is_packed = _ws.packed_groups, _os.packed_groups, _is.packed_groups
 _ws_segment, _os_segment = _ws.reduction_segment, _os.reduction_segment
 _is_segment = _is.reduction_segment
+
+
+def grid_of(device: Device) -> Grid:
+    """The array of ``device`` with its scratchpad port."""
+    a = device.array
+    return Grid(a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle)
 
 
 @jit

@@ -6,20 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.dataflows import reduction_segment
+from simulator.hwconfig import DATAFLOWS
 from simulator.program.commands import Command, Host, Matmul
 from simulator.program.program import Program
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """``code = clamp(requantize(accumulator) + zero_point)``, with ``accumulator`` the exact sum.
+    """``code = clamp(requantize(kept) + zero_point)``.
 
-    ``multiplier`` and ``shift`` are the requantizer's own: real scale = multiplier * 2**(shift - 31) for
-    double_rounding, multiplier * 2**shift for float64_away.
+    ``accumulator`` is the exact sum, ``kept`` what the device's accumulator holds of it after wrapping
+    or saturating in its own order of additions. ``multiplier`` and ``shift`` are the requantizer's own:
+    real scale = multiplier * 2**(shift - 31) for double_rounding, multiplier * 2**shift for
+    float64_away.
     """
 
     bias: int
     accumulator: int
+    kept: int
     requantizer: str
     multiplier: int
     shift: int
@@ -46,17 +51,38 @@ def explain_output(
     x = operands[0].reshape(nest.batch, nest.in_h, nest.in_w, nest.groups * nest.k)
     weights = program.constants[inner.weights]
     bias = int(program.constants[inner.bias][channel])
-    total = bias
-    for ky, kx, k in np.ndindex(nest.kernel_h, nest.kernel_w, nest.k):
+    products = np.zeros((nest.kernel_h, nest.kernel_w, nest.k), object)
+    for ky, kx, k in np.ndindex(*products.shape):
         iy = oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
         ix = ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
         code = inner.pad_code
         if 0 <= iy < nest.in_h and 0 <= ix < nest.in_w:
             code = int(x[b, iy, ix, g * nest.k + k])
         tap = int(weights[g, ky, kx, k, n]) - inner.weight_offset
-        total += (code - inner.ifmap_offset) * tap
+        products[ky, kx, k] = (code - inner.ifmap_offset) * tap
+    total = bias + int(products.sum())
+    kept = total if isinstance(command, Host) else _kept(program, inner, products, bias)
     return Explanation(
-        bias, total, stage.kind, int(program.constants[stage.multiplier][channel]),
+        bias, total, kept, stage.kind, int(program.constants[stage.multiplier][channel]),
         int(program.constants[stage.shift][channel]), stage.zero_point, stage.clamp_min,
         stage.clamp_max,
     )  # fmt: skip
+
+
+def _kept(program: Program, command: Matmul, products: np.ndarray, bias: int) -> int:
+    """The accumulator as the device keeps it; ``products`` (kernel_h, kernel_w, k) of one output."""
+    array = program.device.array
+    low, high = -(1 << (array.accumulator_bits - 1)), (1 << (array.accumulator_bits - 1)) - 1
+    if array.overflow == "wrap":
+        return (bias + int(products.sum()) - low) % (1 << array.accumulator_bits) + low
+    kept = min(max(bias, low), high)
+    for start in range(0, command.nest.k, command.nest.tile_k):
+        tile = [int(p) for p in products[..., start : start + command.nest.tile_k].reshape(-1)]
+        code = DATAFLOWS.index(command.dataflow)  # type: ignore[arg-type]
+        segment = reduction_segment(code, len(tile), array.rows)
+        for first in range(0, len(tile), segment):
+            chain = 0
+            for product in tile[first : first + segment]:
+                chain = min(max(chain + product, low), high)
+            kept = min(max(kept + chain, low), high)
+    return kept

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.datapath.matmul import Channels, Counters, Numerics, run_chains, run_sums
-from simulator.datapath.memory import Memory
+from simulator.datapath.memory import Memory, region_bytes
 from simulator.datapath.vector import run_vector
 from simulator.fixedpoint.requantize import KINDS
 from simulator.fixedpoint.width import EXACT_BITS
@@ -65,6 +65,10 @@ class Machine:
             for i, command in enumerate(program.commands)
             if isinstance(_inner(command), Matmul)
         }
+
+    def samples_within(self, limit_bytes: int) -> int:
+        """How many samples at once keep the machine's memories within ``limit_bytes``; at least 1."""
+        return max(1, limit_bytes // sum(region_bytes(self.program).values()))
 
     def run(self, inputs: Mapping[str, np.ndarray], keep: Iterable[str] = ()) -> Values:
         """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named."""

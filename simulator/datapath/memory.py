@@ -31,16 +31,23 @@ def unpack(raw: np.ndarray, elements: int, bits: int, container: np.dtype) -> np
     return np.packbits(wide, axis=-1, bitorder="little").reshape(raw.shape[0], -1).view(container)
 
 
+def region_bytes(program: Program) -> dict[str, int]:
+    """Bytes of every memory region that a program's tensors reach."""
+    sizes: dict[str, int] = {}
+    for p in program.placements.values():
+        sizes[p.region] = max(sizes.get(p.region, 0), p.address_bytes + p.spec.size_bytes)
+    return sizes
+
+
 class Memory:
     """Bytes of every memory region a program's tensors lie in, for ``samples`` inputs at once."""
 
     def __init__(self, program: Program, samples: int) -> None:
-        sizes: dict[str, int] = {}
-        for p in program.placements.values():
-            end = p.address_bytes + p.spec.size_bytes
-            sizes[p.region] = max(sizes.get(p.region, 0), end)
         # Fresh memory holds a pattern, so that reading what was never written shows.
-        self._bytes = {r: np.full((samples, size), 0xA5, np.uint8) for r, size in sizes.items()}
+        self._bytes = {
+            region: np.full((samples, size), 0xA5, np.uint8)
+            for region, size in region_bytes(program).items()
+        }
 
     def read(self, place: Placement) -> np.ndarray:
         """The tensor at ``place``: (samples, *shape) of its container type, C-contiguous."""

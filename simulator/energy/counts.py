@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simulator.dataflows import Gemm, Grid, accesses
+from simulator.dataflows import Gemm, Grid, accesses, grid_of
 from simulator.hwconfig import DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.commands import Command, Host, Move
@@ -158,10 +158,7 @@ def count_command(
 def count_program(program: Program, point: OperatingPoint) -> list[Counts]:
     """Counts of every command (they do not depend on the clock)."""
     device = program.device.numbers(point)
-    a = program.device.array
-    grid = Grid(
-        a.rows, a.cols, a.ifmap_bits, a.weight_bits, program.device.scratchpad.read_bytes_per_cycle
-    )
+    grid = grid_of(program.device)
     numbered = program_numbers(program, device.clock_khz)
     return [
         count_command(program, command, nest, numbers, device, grid)

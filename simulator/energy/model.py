@@ -6,6 +6,7 @@ from simulator.energy.actions import ActionEnergies, action_energies
 from simulator.energy.counts import Counts
 from simulator.energy.scaling import idle_factor, leakage_factor
 from simulator.energy.table import Bounds, load_energy_table
+from simulator.errors import DeviceError
 from simulator.hwconfig import Device, OperatingPoint
 
 COMPONENTS = (
@@ -18,7 +19,12 @@ class EnergyModel:
     """The energy of actions and of time on one device at one operating point, in picojoules."""
 
     def __init__(self, device: Device, point: OperatingPoint, bounds: Bounds = "value") -> None:
-        table = load_energy_table(device.energy.table)
+        try:
+            table = load_energy_table(device.energy.table)
+        except DeviceError as error:
+            raise DeviceError(
+                device.name, f"energy.table: {error.problem}", error.allowed
+            ) from None
         self.actions: ActionEnergies = action_energies(table, device, point, bounds)
         self.host_pj = device.host.operation_pj
         first = device.operating_points[0]

@@ -109,6 +109,7 @@ FORMS: dict[str, Form] = {
     "QUANTIZE": Form("", (_ANY,), None),
     "RELU": Form("", (_ANY,), None),
     "RELU6": Form("", (_ANY,), None),
+    "RELU_N1_TO_1": Form("", (_ANY,), None),
     "PAD": Form("", (_ANY, (2, 2)), None),
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ A file provides
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -38,9 +39,10 @@ class Operator(Protocol):
     def lower(self, graph: Graph, node: Node, device: Device) -> Lowered: ...
 
 
-def operator_names() -> list[str]:
+@cache
+def operator_names() -> tuple[str, ...]:
     """Names of all operators, from the files of this folder."""
-    return sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py"))
+    return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
 
 
 def operator(name: str) -> Operator:

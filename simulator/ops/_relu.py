@@ -1,4 +1,4 @@
-"""What RELU and RELU6 share: the scale ratio is divided in float32, as the reference does."""
+"""What RELU, RELU6 and RELU_N1_TO_1 share: the scale ratio is divided in float32, as the reference does."""
 
 from __future__ import annotations
 

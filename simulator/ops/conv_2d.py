@@ -22,8 +22,8 @@ def whole_groups(graph: Graph, node: Node) -> bool:
 
 
 RULES = (
-    common.takes(2, 3), common.image_input, common.eight_bit, common.per_tensor_activations,
-    common.known_activation, common.constant_weights, common.known_weight_type,
+    common.takes(2, 3), common.constant_weights, common.image_input, common.eight_bit,
+    common.per_tensor_activations, common.known_activation, common.known_weight_type,
     common.scales_along(0), common.bias_type, whole_groups,
 )  # fmt: skip
 DEVICE_RULES = (common.operands_fit_pes, common.no_weight_offset_if_folded)

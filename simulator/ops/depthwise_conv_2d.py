@@ -25,8 +25,8 @@ def whole_multiplier(graph: Graph, node: Node) -> bool:
 
 
 RULES = (
-    common.takes(2, 3), common.image_input, common.eight_bit, common.per_tensor_activations,
-    common.known_activation, common.constant_weights, common.known_weight_type,
+    common.takes(2, 3), common.constant_weights, common.image_input, common.eight_bit,
+    common.per_tensor_activations, common.known_activation, common.known_weight_type,
     common.scales_along(3), common.bias_type, whole_multiplier,
 )  # fmt: skip
 DEVICE_RULES = (common.operands_fit_pes, common.no_weight_offset_if_folded)

@@ -157,8 +157,9 @@ def _difference(d: Difference) -> str:
     ]
     if d.explanation is not None:
         e = d.explanation
+        kept = "" if e.kept == e.accumulator else f", kept as {e.kept}"
         lines.append(
-            f"  ours: accumulator {e.accumulator} (bias {e.bias}), {e.requantizer} multiplier "
+            f"  ours: accumulator {e.accumulator} (bias {e.bias}){kept}, {e.requantizer} multiplier "
             f"{e.multiplier} shift {e.shift}, zero point {e.zero_point}, clamp "
             f"{e.clamp_min}..{e.clamp_max}"
         )

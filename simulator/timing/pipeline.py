@@ -10,8 +10,43 @@ from simulator.hwconfig import OperatingPoint
 from simulator.jit import jit
 from simulator.program.program import Program
 from simulator.program.traffic import HOST
-from simulator.timing.plan import CommandPlan, Pace, is_product, pace_of, plan_program
-from simulator.timing.result import CAUSES, SPAN_COLUMNS, CommandTiming, Timing
+from simulator.timing.plan import (
+    BODY,
+    COMPUTE,
+    FIRST_K,
+    LAST,
+    LAST_K,
+    LEAD,
+    LOAD,
+    OPERANDS,
+    RESULT,
+    SKEW,
+    STALL,
+    VECTOR,
+    WAIT_DRAIN,
+    WAIT_LOAD,
+    CommandPlan,
+    Pace,
+    is_product,
+    pace_of,
+    plan_program,
+)
+from simulator.timing.result import (
+    CAUSES,
+    OPERANDS_END,
+    RESULT_END,
+    RESULTS,
+    SPAN_COLUMNS,
+    STREAM_END,
+    STREAM_START,
+    VECTOR_END,
+    VECTOR_START,
+    CommandTiming,
+    Timing,
+)
+
+# Places in `CAUSES`.
+_COMPUTING, _DRAINING, _LOADING, _PORT, _BUS, _VECTOR_UNIT, _HOST = range(7)
 
 
 class Border(NamedTuple):
@@ -23,154 +58,155 @@ class Border(NamedTuple):
 
 
 @jit
-def _operands(plan, spans, tile, pace, border, bus):
-    """Transfer the operands of ``tile``; returns when the bus is free again."""
+def _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetched):
+    """Transfer the operands of ``tile``, and behind those of the last tile the next command's prefetch;
+    returns (bus free, prefetch done)."""
     arrived = border.start
-    if plan[tile, 0] > 0:
+    if plan[tile, OPERANDS] > 0:
         begin = max(bus, border.start)
         if tile >= pace.buffers:
-            begin = max(begin, spans[tile - pace.buffers, 2])
-        bus = begin + plan[tile, 0]
+            begin = max(begin, spans[tile - pace.buffers, STREAM_END])
+        bus = begin + plan[tile, OPERANDS]
         arrived = bus
     if tile == 0:
         arrived = max(arrived, border.prefetched)
-    spans[tile, 0] = arrived
-    return bus
+    spans[tile, OPERANDS_END] = arrived
+    if tile == plan.shape[0] - 1 and next_prefetch > 0:
+        bus = prefetched = max(bus, border.start) + next_prefetch
+    return bus, prefetched
 
 
 @jit
 def _explain_gap(plan, spans, tile, output, outputs, loading, cursor, pace, causes):
     """Say why the array stood still from ``cursor`` to this tile's first operand."""
-    start = spans[tile, 1]
+    start = spans[tile, STREAM_START]
     if start <= cursor:
         return
-    if start == loading + plan[tile, 1]:
+    if start == loading + plan[tile, LOAD]:
         loaded_from = max(cursor, loading)
-        causes[2] += start - loaded_from
-        causes[4] += loaded_from - cursor
+        causes[_LOADING] += start - loaded_from
+        causes[_BUS] += loaded_from - cursor
         return
-    if tile > 0 and start == spans[tile - 1, 2] + plan[tile, 13]:
-        causes[1] += start - cursor
+    if tile > 0 and start == spans[tile - 1, STREAM_END] + plan[tile, LEAD]:
+        causes[_DRAINING] += start - cursor
         return
     # The accumulator buffer was taken: results still on their way, then the vector unit.
     before = outputs[output - pace.accumulator_buffers]
-    drained = min(max(cursor, spans[before, 3]), start)
-    causes[1] += drained - cursor
-    busy_from = min(max(drained, spans[before, 4]), start)
-    causes[4] += busy_from - drained
-    causes[5] += start - busy_from
+    drained = min(max(cursor, spans[before, RESULTS]), start)
+    causes[_DRAINING] += drained - cursor
+    busy_from = min(max(drained, spans[before, VECTOR_START]), start)
+    causes[_BUS] += busy_from - drained
+    causes[_VECTOR_UNIT] += start - busy_from
 
 
 @jit
 def _play_products(plan, pace, border, next_prefetch, spans, outputs, causes):
     """A command on the array; returns (end, bus free, next command's prefetch done)."""
     count = plan.shape[0]
-    bus = border.bus_free
-    prefetch_done = np.int64(0)
+    bus, prefetched = border.bus_free, np.int64(0)
     for tile in range(min(pace.buffers, count)):
-        bus = _operands(plan, spans, tile, pace, border, bus)
-    if count <= pace.buffers and next_prefetch > 0:
-        bus = max(bus, border.start) + next_prefetch
-        prefetch_done = bus
+        bus, prefetched = _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetched)
     loader = streamer = vector = cursor = end = border.start
     output = 0
     for tile in range(count):
-        loading = max(spans[tile, 0], loader)
-        start = max(loading + plan[tile, 1], streamer)
+        loading = max(spans[tile, OPERANDS_END], loader)
+        start = max(loading + plan[tile, LOAD], streamer)
         if tile > 0:
-            start = max(start, streamer + plan[tile, 13])
-        if plan[tile, 11] and output >= pace.accumulator_buffers:
-            start = max(start, spans[outputs[output - pace.accumulator_buffers], 5])
-        swap = start + plan[tile, 2]
-        stop = swap + plan[tile, 3]
-        results = stop + plan[tile, 4]
-        spans[tile, 1], spans[tile, 2], spans[tile, 3] = start, stop, results
+            start = max(start, streamer + plan[tile, LEAD])
+        if plan[tile, FIRST_K] and output >= pace.accumulator_buffers:
+            start = max(start, spans[outputs[output - pace.accumulator_buffers], VECTOR_END])
+        swap = start + plan[tile, BODY]
+        stop = swap + plan[tile, LAST]
+        results = stop + plan[tile, SKEW]
+        spans[tile, STREAM_START], spans[tile, STREAM_END], spans[tile, RESULTS] = (
+            start,
+            stop,
+            results,
+        )
         _explain_gap(plan, spans, tile, output, outputs, loading, cursor, pace, causes)
-        causes[0] += plan[tile, 7]
-        causes[1] += plan[tile, 9]
-        causes[2] += plan[tile, 8]
-        causes[3] += plan[tile, 10]
+        causes[_COMPUTING] += plan[tile, COMPUTE]
+        causes[_DRAINING] += plan[tile, WAIT_DRAIN]
+        causes[_LOADING] += plan[tile, WAIT_LOAD]
+        causes[_PORT] += plan[tile, STALL]
         cursor = stop
         loader, streamer = swap, stop
         if pace.serial:
             loader = streamer = cursor = results
-            causes[1] += plan[tile, 4]
+            causes[_DRAINING] += plan[tile, SKEW]
         end = max(end, results)
-        if plan[tile, 12]:
+        if plan[tile, LAST_K]:
             begin = max(vector, results)
-            if plan[tile, 6] > 0 and output >= pace.buffers:
-                begin = max(begin, spans[outputs[output - pace.buffers], 6])
-            vector = begin + plan[tile, 5]
-            spans[tile, 4], spans[tile, 5] = begin, vector
-            if plan[tile, 6] > 0:
-                bus = max(bus, vector) + plan[tile, 6]
-                spans[tile, 6] = bus
+            if plan[tile, RESULT] > 0 and output >= pace.buffers:
+                begin = max(begin, spans[outputs[output - pace.buffers], RESULT_END])
+            vector = begin + plan[tile, VECTOR]
+            spans[tile, VECTOR_START], spans[tile, VECTOR_END] = begin, vector
+            if plan[tile, RESULT] > 0:
+                bus = max(bus, vector) + plan[tile, RESULT]
+                spans[tile, RESULT_END] = bus
                 end = max(end, bus)
             outputs[output] = tile
             output += 1
             end = max(end, vector)
         ahead = tile + pace.buffers
         if ahead < count:
-            bus = _operands(plan, spans, ahead, pace, border, bus)
-            if ahead == count - 1 and next_prefetch > 0:
-                bus = max(bus, border.start) + next_prefetch
-                prefetch_done = bus
+            bus, prefetched = _fetch(
+                plan, spans, ahead, pace, border, next_prefetch, bus, prefetched
+            )
     _explain_tail(plan, spans, outputs, output, pace, cursor, end, causes)
-    return end, bus, prefetch_done
+    return end, bus, prefetched
 
 
 @jit
 def _explain_tail(plan, spans, outputs, output, pace, cursor, end, causes):
     """From the last operand to the end: drain, vector unit, transfer out."""
     tile = outputs[output - 1]
-    results = max(spans[tile, 3], cursor)
-    causes[1] += results - cursor
-    begin, done = spans[tile, 4], spans[tile, 5]
+    results = max(spans[tile, RESULTS], cursor)
+    causes[_DRAINING] += results - cursor
+    begin, done = spans[tile, VECTOR_START], spans[tile, VECTOR_END]
     waited_for_bus = False
-    if plan[tile, 6] > 0 and output > pace.buffers:
-        waited_for_bus = begin == spans[outputs[output - 1 - pace.buffers], 6]
+    if plan[tile, RESULT] > 0 and output > pace.buffers:
+        waited_for_bus = begin == spans[outputs[output - 1 - pace.buffers], RESULT_END]
     waited = max(begin - results, 0)
     if waited_for_bus:
-        causes[4] += waited
+        causes[_BUS] += waited
     else:
-        causes[5] += waited
-    causes[5] += done - max(begin, results)
-    causes[4] += end - done
+        causes[_VECTOR_UNIT] += waited
+    causes[_VECTOR_UNIT] += done - max(begin, results)
+    causes[_BUS] += end - done
 
 
 @jit
 def _play_others(plan, pace, border, next_prefetch, spans, causes):
     """A vector command or a copy through DRAM: operands, vector unit, result, tile by tile."""
     count = plan.shape[0]
-    bus = border.bus_free
-    prefetch_done = np.int64(0)
+    bus, prefetched = border.bus_free, np.int64(0)
     for tile in range(min(pace.buffers, count)):
-        bus = _operands(plan, spans, tile, pace, border, bus)
-    if count <= pace.buffers and next_prefetch > 0:
-        bus = max(bus, border.start) + next_prefetch
-        prefetch_done = bus
+        bus, prefetched = _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetched)
     vector = end = border.start
     for tile in range(count):
-        begin = max(vector, spans[tile, 0])
-        if plan[tile, 6] > 0 and tile >= pace.buffers:
-            begin = max(begin, spans[tile - pace.buffers, 6])
-        causes[4] += begin - vector
-        causes[5] += plan[tile, 5]
-        vector = begin + plan[tile, 5]
-        spans[tile, 2], spans[tile, 4], spans[tile, 5] = vector, begin, vector
+        begin = max(vector, spans[tile, OPERANDS_END])
+        if plan[tile, RESULT] > 0 and tile >= pace.buffers:
+            begin = max(begin, spans[tile - pace.buffers, RESULT_END])
+        causes[_BUS] += begin - vector
+        causes[_VECTOR_UNIT] += plan[tile, VECTOR]
+        vector = begin + plan[tile, VECTOR]
+        spans[tile, STREAM_END], spans[tile, VECTOR_START], spans[tile, VECTOR_END] = (
+            vector,
+            begin,
+            vector,
+        )
         end = max(end, vector)
-        if plan[tile, 6] > 0:
-            bus = max(bus, vector) + plan[tile, 6]
-            spans[tile, 6] = bus
+        if plan[tile, RESULT] > 0:
+            bus = max(bus, vector) + plan[tile, RESULT]
+            spans[tile, RESULT_END] = bus
             end = max(end, bus)
         ahead = tile + pace.buffers
         if ahead < count:
-            bus = _operands(plan, spans, ahead, pace, border, bus)
-            if ahead == count - 1 and next_prefetch > 0:
-                bus = max(bus, border.start) + next_prefetch
-                prefetch_done = bus
-    causes[4] += end - vector
-    return end, bus, prefetch_done
+            bus, prefetched = _fetch(
+                plan, spans, ahead, pace, border, next_prefetch, bus, prefetched
+            )
+    causes[_BUS] += end - vector
+    return end, bus, prefetched
 
 
 def _play(
@@ -180,9 +216,7 @@ def _play(
     spans = np.full((plan.tiles.shape[0], SPAN_COLUMNS), -1, np.int64)
     if plan.alone_cycles:
         end = border.start + plan.alone_cycles
-        causes[CAUSES.index("host" if plan.kind == HOST else "scratchpad_stall")] = (
-            plan.alone_cycles
-        )
+        causes[_HOST if plan.kind == HOST else _PORT] = plan.alone_cycles
         bus = border.bus_free
         prefetch_done = 0
         if next_prefetch:

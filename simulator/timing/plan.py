@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.dataflows import Gemm, Grid, work
+from simulator.dataflows import Gemm, Grid, grid_of, work
 from simulator.hwconfig import Device, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
@@ -94,12 +94,6 @@ def _fill(
             if numbers.stream_ofmap:
                 row[6] = transfer_cycles(ofmap_tile_bytes(numbers, tile), device)
     return prefetch
-
-
-def grid_of(device: Device) -> Grid:
-    """The array of ``device`` with its scratchpad port."""
-    a = device.array
-    return Grid(a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle)
 
 
 def pace_of(device: Device) -> Pace:

@@ -21,8 +21,9 @@ ARRAY_KEYS = (
 )
 POINT = '[[operating_points]]\nname = "nominal"\nvoltage_v = 0.65\nclock_mhz = 75\n'
 NO_FIT = (
-    "digits_int8.tflite on wear: the smallest tile of CONV_2D 'conv1/Relu' does not fit; "
-    "allowed: a larger scratchpad or accumulator memory"
+    "digits_int8.tflite on wear: the smallest tile of CONV_2D 'conv1/Relu' does not fit: it needs "
+    "ifmap 18 bytes ({} free), weights 36 bytes ({} free), ofmap 2 bytes (4032 free), "
+    "2 accumulators (2048 in all); allowed: a larger scratchpad or accumulator memory"
 )
 
 # id, (text in wear.toml, what replaces it), message after the file's name
@@ -91,10 +92,12 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
 
 # id, (text in wear.toml, what replaces it), whole message: found when the device meets a model
 DEVICES_THAT_CANNOT: list[tuple[str, tuple[str, str], str]] = [
-    ("scratchpad-too-small", ("ifmap_bytes = 61440", "ifmap_bytes = 64"), NO_FIT),
-    ("weights-too-small", ("weight_bytes = 131072", "weight_bytes = 16"), NO_FIT),
+    ("scratchpad-too-small", ("ifmap_bytes = 61440", "ifmap_bytes = 64"),
+     NO_FIT.format(0, 131072)),
+    ("weights-too-small", ("weight_bytes = 131072", "weight_bytes = 16"),
+     NO_FIT.format(61376, 16)),
     ("unknown-energy-table", ('table = "45nm"', 'table = "7nm"'),
-     "energy table: no table called '7nm'; allowed: 45nm, or the path of a .toml file"),
+     "wear: energy.table: no table called '7nm'; allowed: 45nm, or the path of a .toml file"),
     ("unknown-dram", ('kind = "flash"', 'kind = "hbm9"'),
      "wear: dram.kind = 'hbm9' is not in energy table 45nm; allowed: ddr3, flash, lpddr3, lpddr4, "
      "lpddr5, none, pcie, system_sram, usb"),

@@ -17,7 +17,7 @@ DIGITS = (data_folder("workloads") / "digits" / "digits_int8.tflite").read_bytes
 NAN, INFINITY = float("nan"), float("inf")
 OPERATORS = (
     "ADD, AVERAGE_POOL_2D, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MAX_POOL_2D, PAD, QUANTIZE, "
-    "RELU, RELU6, RESHAPE, SOFTMAX"
+    "RELU, RELU6, RELU_N1_TO_1, RESHAPE, SOFTMAX"
 )
 TYPES = "INT8, UINT8, INT16, INT32, INT64 (quantize the model first)"
 SCALES = "allowed: 7.89e-31 to 1.15e+18"

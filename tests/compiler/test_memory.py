@@ -199,8 +199,9 @@ def refused(changes: dict[str, Any]) -> str:
 
 def test_a_scratchpad_without_room_is_an_error() -> None:
     assert refused({"scratchpad.capacity_bytes": 64}) == (
-        "every_command.tflite on small: the smallest tile of CONV_2D 'a' does not fit; allowed: "
-        "a larger scratchpad or accumulator memory"
+        "every_command.tflite on small: the smallest tile of CONV_2D 'a' does not fit: it needs "
+        "scratchpad 56 bytes (0 free), 2 accumulators (16384 in all); allowed: a larger scratchpad "
+        "or accumulator memory"
     )
     # One row of softmax is one tile: 4 codes in and 4 out, twice, beside what alignment rounds up.
     assert "does not fit" in refused({"scratchpad.capacity_bytes": 70})

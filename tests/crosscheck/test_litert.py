@@ -94,7 +94,8 @@ def test_command_reports_a_difference_and_exits_1(
     assert "first difference: sample 0, conv_2d 'conv1/Relu' " in text
     assert f"ours {first['ours']}, theirs {first['theirs']}" in text
     explained = first["explanation"]
-    assert f"accumulator {explained['accumulator']} (bias {explained['bias']})" in text
+    kept = f"accumulator {explained['accumulator']} (bias {explained['bias']}), kept as "
+    assert f"{kept}{explained['kept']}, {explained['requantizer']}" in text
     assert f"multiplier {explained['multiplier']} shift {explained['shift']}" in text
 
 

@@ -15,24 +15,32 @@ from simulator.importers.tflite import read_tflite
 PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
 
 
+ACCUMULATORS = [
+    pytest.param({"accumulator_bits": 32, "overflow": "wrap"}, id="wide"),
+    pytest.param({"accumulator_bits": 13, "overflow": "wrap"}, id="narrow-wrap"),
+    pytest.param({"accumulator_bits": 13, "overflow": "saturate"}, id="narrow-saturate"),
+]
+
+
+@pytest.mark.parametrize("array", ACCUMULATORS)
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_every_output_of_small_layers(name: str) -> None:
-    explained = 0
+def test_every_output_of_small_layers(name: str, array: dict[str, int | str]) -> None:
+    explained = narrowed = 0
     for seed in range(40):
         rng = np.random.default_rng(seed + 500)
         layer = LAYERS[name](rng)
-        program = compile_tightly(rng, read_tflite(layer.content, name))
+        program = compile_tightly(rng, read_tflite(layer.content, name), **array)
         outputs = Machine(program).run(layer.inputs).outputs["y"][0]
         (command,) = program.commands
         for index in list(np.ndindex(*outputs.shape))[:200]:
             e = explain_output(program, command, [layer.inputs["x"][0]], index)
             assert e is not None
-            code = e.zero_point + requantize(
-                KINDS[e.requantizer], e.accumulator, e.multiplier, e.shift
-            )
+            code = e.zero_point + requantize(KINDS[e.requantizer], e.kept, e.multiplier, e.shift)
             assert min(max(code, e.clamp_min), e.clamp_max) == outputs[index]
             explained += 1
+            narrowed += e.kept != e.accumulator
     assert explained > 1000
+    assert (narrowed > 100) == (array["accumulator_bits"] == 13)
 
 
 def test_what_has_no_accumulator_is_not_explained() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -50,8 +51,9 @@ def _prepare_cache() -> str | None:
     if not folder.is_dir():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stale = sorted(cache_root().iterdir(), key=lambda p: p.stat().st_mtime)[:-_KEPT_CACHES]
-            for old in stale:
+            # Ours alone: the user may have pointed us at a folder that holds other things.
+            ours = [p for p in cache_root().iterdir() if re.fullmatch(r"[0-9a-f]{16}", p.name)]
+            for old in sorted(ours, key=lambda p: p.stat().st_mtime)[:-_KEPT_CACHES]:
                 shutil.rmtree(old, ignore_errors=True)
         except OSError:
             return None

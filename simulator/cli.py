@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     compiled = commands.add_parser("compile", help="print the program of a model on a device")
     compiled.add_argument("model")
     compiled.add_argument("--device", required=True)
+    compiled.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
     compiled.add_argument("--graph", action="store_true", help="print the graph instead")
     devices = commands.add_parser("devices", help="list devices, or one with its sources")
     devices.add_argument("name", nargs="?")
@@ -160,9 +161,11 @@ def _compile(args: argparse.Namespace) -> int:
     from simulator.program.text import print_program
 
     device, model = load_device(args.device), load_model(args.model)
-    if not args.graph:
-        _announce_compilation()
-    print(print_graph(model) if args.graph else print_program(compile(model, device)), end="")
+    if args.graph:
+        print(print_graph(model), end="")
+        return _OK
+    _announce_compilation()
+    print(print_program(compile(model, device, args.operating_point)), end="")
     return _OK
 
 

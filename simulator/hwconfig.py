@@ -146,7 +146,10 @@ class Power(_Section):
     """Power that flows whatever the array does, at the first operating point's voltage."""
 
     leakage_mw: Real
-    idle_mw: Real = Field(description="clock tree, interfaces, DRAM refresh and the like")
+    idle_mw: Real = Field(
+        description="what a running clock costs whatever the array does: clock tree, interfaces and the "
+        "like; scales with the clock and with voltage squared"
+    )
 
 
 class Published(_Section):

@@ -12,18 +12,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from simulator.compiler.allocate import Request, aligned, allocate
+from simulator.compiler.allocate import ALIGNMENT_BYTES, Request, aligned, allocate
 from simulator.compiler.tile import Choice, Room, choose, feasible
 from simulator.dataflows import grid_of
 from simulator.errors import CompileError, ModelError
-from simulator.fixedpoint.width import ceil_div
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
 from simulator.ops import operator
 from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
 from simulator.program.nest import macs, retiled
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
-from simulator.program.traffic import CommandNumbers, footprint, numbers_of, transfer_cycles
+from simulator.program.traffic import (
+    CommandNumbers,
+    footprint,
+    numbers_of,
+    transfer_cycles,
+    weight_bytes,
+)
 from simulator.program.verify import verify_program
 
 # A choice that leaves room for the next command's weights is taken if it costs at most this much more.
@@ -81,9 +86,8 @@ class _Compiler:
     """One compilation; lives for one call of :func:`compile_graph`."""
 
     def __init__(self, graph: Graph, device: Device, point: OperatingPoint) -> None:
-        self.graph, self.device = graph, device
+        self.graph, self.device, self.point = graph, device, point
         self.numbers = device.numbers(point)
-        self.grid = grid_of(device)
         pad = device.scratchpad
         self.split = isinstance(pad, SplitScratchpad)
         if isinstance(pad, SplitScratchpad):
@@ -92,6 +96,9 @@ class _Compiler:
             }  # fmt: skip
         else:
             self.capacities = {"unified": pad.capacity_bytes}
+        # Buffers are placed in whole alignment units, so what is left over is of no use.
+        whole = ALIGNMENT_BYTES
+        self.capacities = {r: size // whole * whole for r, size in self.capacities.items()}
         self.lowered = _lower(graph, device)
         self.specs = {name: graph.spec(name) for name in self.lowered.root_of}
         self.lives = self._lives()
@@ -126,16 +133,7 @@ class _Compiler:
 
     def weight_bytes(self) -> list[int]:
         """Bytes of each command's weights with what their channels bring along."""
-        sizes = []
-        for command in self.lowered.commands:
-            bits = 0
-            if isinstance(command, Matmul):
-                nest = command.nest
-                channels = nest.groups * nest.n
-                bits = channels * nest.k * nest.kernel_h * nest.kernel_w * command.weight_bits
-                bits += channels * command.channel_bits
-            sizes.append(ceil_div(bits, 8))
-        return sizes
+        return [weight_bytes(c) if isinstance(c, Matmul) else 0 for c in self.lowered.commands]
 
     def program(self) -> Program:
         resident = 0
@@ -147,7 +145,9 @@ class _Compiler:
         while True:
             plan = _Plan(self, spilled, resident > 0)
             if plan.tile() and plan.place():
-                return self._relieved(plan).program(resident)
+                plan = self._relieved(plan)
+                self._check_memory(plan, resident)
+                return plan.program(resident)
             assert plan.failed_at is not None
             victim = self._victim(plan.failed_at, spilled)
             if victim is None and resident:
@@ -159,6 +159,18 @@ class _Compiler:
                 )  # fmt: skip
             else:
                 spilled = spilled | {victim}
+
+    def _check_memory(self, plan: _Plan, resident: int) -> None:
+        """A device without DRAM has a link for inputs and outputs, and nowhere to keep anything."""
+        homeless = plan.spilled - self.always_in_dram()
+        weights = 0 if resident else sum(self.weight_bytes())
+        if self.device.dram.kind == "none" and (homeless or weights):
+            raise CompileError(
+                f"{self.graph.name} on {self.device.name}",
+                f"dram.kind is 'none', but {weights} bytes of weights and {len(homeless)} activations "
+                "do not stay on chip",
+                "a larger scratchpad with resident_weights = true, or a device with a memory",
+            )
 
     def _relieved(self, plan: _Plan) -> _Plan:
         """``plan``, or a cheaper one: an activation that leaves others too little room goes to DRAM."""
@@ -299,7 +311,8 @@ class _Plan:
         return True
 
     def _choose(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> Choice:
-        machine, grid = self.c.numbers, self.c.grid
+        machine = self.c.numbers
+        grid = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits)
         best = choose(command.nest, numbers, machine, grid, room)
         if not numbers.stream_weights or not feasible(best):
             return best
@@ -383,5 +396,5 @@ class _Plan:
         return Program(
             c.graph.name, c.graph.profile, c.device, c.graph.sha256, placements, buffers,
             c.lowered.constants, tuple(commands), c.graph.inputs, c.graph.outputs,
-            tuple(c.capacities.items()), resident_weight_bytes,
+            tuple(c.capacities.items()), resident_weight_bytes, c.point.name,
         )  # fmt: skip

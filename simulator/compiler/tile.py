@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simulator.dataflows import Gemm, Grid, packed_groups, work
+from simulator.dataflows import Gemm, Grid, accesses, packed_groups, work
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DeviceNumbers
 from simulator.jit import jit
@@ -17,8 +17,9 @@ from simulator.program.nest import Nest, retiled, tile_counts
 from simulator.program.traffic import CommandNumbers, footprint, transfer_cycles, vector_cycles
 
 _INFEASIBLE = 1 << 62
-# A byte over the bus costs this part of its time even where it hides behind the array: it costs energy,
-# and it keeps the bus from prefetching.
+_TOO_LONG = 1e15  # cycles
+# Traffic costs this part of its time even where it hides behind the array, over the bus and out of the
+# scratchpad: it costs energy, and a busy bus cannot prefetch.
 _TRAFFIC_PRICE = 8
 
 
@@ -197,6 +198,8 @@ def estimate(
         every = max(every, t.k)
     if trip > a.load + a.stream:
         pace += ceil_div(max(trip - device.buffers * pace, 0), every)
+    if float(t.tiles) * float(pace) > _TOO_LONG:
+        return _INFEASIBLE // 2, 0  # beyond what 64 bits count, and beyond anybody's patience
     cycles = weights + ifmap + a.load + a.stream + a.skew + vector + ofmap + (t.tiles - 1) * pace
     slack = (device.buffers - 1) * (pace - bus)
     if t.weight_loads < t.tiles and weights > slack:
@@ -220,6 +223,19 @@ def _part(size: int, parts: int, multiple: int) -> int:
 def _next_parts(size: int, tile: int) -> int:
     """The smallest number of parts that gives smaller tiles than ``tile``."""
     return ceil_div(size, tile - 1) if tile > 1 else size + 1
+
+
+@jit
+def _port_cycles(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid) -> int:
+    """Cycles the scratchpad port needs for what the array reads, every tile taken as a full one."""
+    if numbers.kind != 0:
+        return 0
+    pixels, groups, n, k = tile_counts(nest)
+    reduction = nest.kernel_h * nest.kernel_w * nest.tile_k
+    gemm = Gemm(nest.tile_h * nest.tile_w, reduction, nest.tile_n, nest.tile_g)
+    moved = accesses(numbers.dataflow, gemm, grid, False)
+    bits = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
+    return nest.batch * pixels * groups * n * k * ceil_div(bits, 8 * device.read_bytes_per_cycle)
 
 
 @jit
@@ -255,7 +271,8 @@ def _search_channels(
                     if not fits(nest, numbers, device, room):
                         continue
                     cycles, dram = estimate(nest, numbers, device, grid)
-                    moving = ceil_div(dram * device.clock_khz, device.dram_kb_per_s)
+                    moving = int(float(dram) * device.clock_khz / device.dram_kb_per_s)
+                    moving += _port_cycles(nest, numbers, device, grid)
                     cost = cycles + moving // _TRAFFIC_PRICE
                     if cost < best.cost or (cost == best.cost and dram < best.dram_bytes):
                         best = Choice(nest, cycles, dram, cost)

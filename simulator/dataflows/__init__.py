@@ -25,10 +25,13 @@ _ws_segment, _os_segment = _ws.reduction_segment, _os.reduction_segment
 _is_segment = _is.reduction_segment
 
 
-def grid_of(device: Device) -> Grid:
-    """The array of ``device`` with its scratchpad port."""
+def grid_of(device: Device, ifmap_bits: int = 0, weight_bits: int = 0) -> Grid:
+    """The array of ``device`` with its scratchpad port, for operands of these widths (0: the PEs' own)."""
     a = device.array
-    return Grid(a.rows, a.cols, a.ifmap_bits, a.weight_bits, device.scratchpad.read_bytes_per_cycle)
+    return Grid(
+        a.rows, a.cols, ifmap_bits or a.ifmap_bits, weight_bits or a.weight_bits,
+        device.scratchpad.read_bytes_per_cycle,
+    )  # fmt: skip
 
 
 @jit

@@ -90,8 +90,11 @@ def pe_cycles(gemm: Gemm, packed: int) -> int:
 
 
 @jit
-def _port_cycles(cycles: int, bits_per_cycle: int, port_bytes: int) -> int:
-    return max(cycles, ceil_div(cycles * bits_per_cycle, 8 * port_bytes))
+def _stream_cycles(folds: Folds, stream: int, load: int, grid: Grid) -> int:
+    """Cycles of one fold's stream, held to the scratchpad port: ``load`` cycles of loading go over the
+    port meanwhile."""
+    bits = stream * folds.port_stream_bits + load * folds.port_load_bits
+    return max(stream, ceil_div(bits, 8 * grid.port_bytes))
 
 
 @jit
@@ -99,22 +102,24 @@ def array_work(folds: Folds, grid: Grid, overlap: int) -> ArrayWork:
     """Play ``folds`` under an overlap mode.
 
     ``serial``: load, stream and drain of each fold back to back (SCALE-Sim's count). ``pipelined``:
-    the next fold loads while this one streams and streams follow each other without a drain between.
-    ``ideal``: streams alone.
+    the next fold loads while this one streams and streams follow each other without a drain between;
+    every stream shares the port with one load. ``ideal``: streams alone; loads, and what they ask of the
+    port, are free.
     """
     count = folds.full + folds.rest
     streams = folds.full * folds.full_stream + folds.rest * folds.rest_stream
-    full = _port_cycles(folds.full_stream, folds.port_stream_bits, grid.port_bytes)
-    rest = _port_cycles(folds.rest_stream, folds.port_stream_bits, grid.port_bytes)
+    shared = folds.load if overlap == PIPELINED else 0
+    full = _stream_cycles(folds, folds.full_stream, shared, grid)
+    rest = _stream_cycles(folds, folds.rest_stream, shared, grid) if folds.rest > 0 else 0
     stall = folds.full * full + folds.rest * rest - streams
     last = rest if folds.rest > 0 else full
     skew = grid.rows + grid.cols - 2
-    if overlap == 2:
+    if overlap == IDEAL:
         return ArrayWork(0, 0, streams + stall - last, last, 0, streams, 0, 0, stall)
     load = folds.load
     if load > 0:
-        load = _port_cycles(load, folds.port_load_bits, grid.port_bytes)
-    if overlap == 0:
+        load = max(load, ceil_div(load * folds.port_load_bits, 8 * grid.port_bytes))
+    if overlap == SERIAL:
         wait_load = (count - 1) * load
         wait_drain = (count - 1) * skew
         body = streams + stall - last + wait_load + wait_drain
@@ -126,9 +131,6 @@ def array_work(folds: Folds, grid: Grid, overlap: int) -> ArrayWork:
     if folds.rest > 0:
         wait_load += max(load - full, 0) + (folds.rest - 1) * max(load - rest, 0)
         wait_drain += folds.rest * max(folds.interval - rest, 0)
-    if load > 0:
-        wait_drain = 0
-    first = full if folds.full > 0 else rest
-    lead = max(folds.interval - first, 0) if load == 0 else 0
+    lead = max(folds.interval - full, 0)
     body = streams + stall - last + wait_load + wait_drain
     return ArrayWork(load, lead, body, last, skew, streams, wait_load, wait_drain, stall)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.datapath.matmul import Channels, Counters, Numerics, run_chains, run_sums
+from simulator.datapath.matmul import Channels, Numerics, run_chains, run_sums
 from simulator.datapath.memory import Memory, region_bytes
 from simulator.datapath.vector import run_vector
 from simulator.fixedpoint.requantize import KINDS
@@ -95,8 +95,7 @@ class Machine:
         inner = _inner(command)
         macs = overflows = 0
         if isinstance(inner, Matmul):
-            done = _run_product(self._products[index], operands[0], out)
-            macs, overflows = done.macs, done.overflows
+            macs, overflows = _run_product(self._products[index], operands[0], out)
         elif isinstance(inner, Vector):
             run_vector(inner, operands, out)
         else:
@@ -166,15 +165,18 @@ def _prepare(program: Program, command: Command) -> _Product:
     )  # fmt: skip
 
 
-def _run_product(product: _Product, ifmap: np.ndarray, out: np.ndarray) -> Counters:
-    nest = product.command.nest
+def _run_product(product: _Product, ifmap: np.ndarray, out: np.ndarray) -> tuple[int, int]:
+    """Fill ``out``; returns MACs done and outputs whose accumulator overflowed."""
+    p, nest = product, product.command.nest
     x = ifmap.reshape(-1, nest.in_h, nest.in_w, nest.groups * nest.k)
     y = out.reshape(-1, nest.out_h, nest.out_w, nest.groups * nest.n)
     one = nest._replace(batch=1)  # the batch joins the samples
     shape = (nest.tile_h * nest.tile_w, nest.tile_g * nest.tile_n)
-    p = product
+    counts = np.zeros(2, np.int64)
     if p.exact:
         sums = np.zeros(shape, p.sum_type)
-        return run_sums(x, p.weights, p.taps, p.channels, one, p.numerics, sums, y)
-    sums = np.zeros(shape, np.int64)
-    return run_chains(x, p.weights, p.channels, one, p.numerics, sums, y)
+        run_sums(x, p.weights, p.taps, p.channels, one, p.numerics, sums, y, counts)
+    else:
+        sums = np.zeros(shape, np.int64)
+        run_chains(x, p.weights, p.channels, one, p.numerics, sums, y, counts)
+    return int(counts[0]), int(counts[1])

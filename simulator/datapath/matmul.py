@@ -47,14 +47,6 @@ class Channels(NamedTuple):
     shift: np.ndarray
 
 
-class Counters(NamedTuple):
-    """What one Matmul did: ``overflows`` are outputs whose accumulator overflowed."""
-
-    macs: int
-    tiles: int
-    overflows: int
-
-
 @jit
 def _add_dense(nest, tile, numerics, image, weights, sums):
     """Exact sums of one group's window, output channels innermost so that they vectorise."""
@@ -217,14 +209,15 @@ def _tile_macs(nest: Nest, tile: Tile) -> int:
 
 
 @jit
-def run_sums(x, weights, taps, channels, nest, numerics, sums, out):
+def run_sums(x, weights, taps, channels, nest, numerics, sums, out, counts):
     """The whole command with exact sums of ``sums``'s type; ``nest.batch`` is 1.
 
     ``taps`` is (kernel_h, kernel_w, groups) where every group has one input and one output channel,
-    and empty otherwise.
+    and empty otherwise. MACs and overflowed outputs are added to ``counts``: a kernel that returned
+    a record would run Python code to make it, in which a pending Ctrl-C crashes the process.
     """
     clipped = np.zeros(sums.shape, np.bool_)
-    macs = tiles = overflows = 0
+    macs = overflows = 0
     for sample in range(x.shape[0]):
         for index in range(tile_count(nest)):
             tile = tile_at(nest, index)
@@ -239,15 +232,15 @@ def run_sums(x, weights, taps, channels, nest, numerics, sums, out):
                     nest, tile, numerics, channels, sums, clipped, out[sample]
                 )
             macs += _tile_macs(nest, tile)
-            tiles += 1
-    return Counters(macs, tiles, overflows)
+    counts[0] += macs
+    counts[1] += overflows
 
 
 @jit
-def run_chains(x, weights, channels, nest, numerics, sums, out):
-    """The whole command in the device's order of additions."""
+def run_chains(x, weights, channels, nest, numerics, sums, out, counts):
+    """The whole command in the device's order of additions; ``counts`` as in :func:`run_sums`."""
     clipped = np.zeros(sums.shape, np.bool_)
-    macs = tiles = overflows = 0
+    macs = overflows = 0
     for sample in range(x.shape[0]):
         for index in range(tile_count(nest)):
             tile = tile_at(nest, index)
@@ -265,5 +258,5 @@ def run_chains(x, weights, channels, nest, numerics, sums, out):
                     nest, tile, numerics, channels, sums, clipped, out[sample]
                 )
             macs += _tile_macs(nest, tile)
-            tiles += 1
-    return Counters(macs, tiles, overflows)
+    counts[0] += macs
+    counts[1] += overflows

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from simulator.dataflows import Gemm, Grid, accesses, grid_of
 from simulator.hwconfig import DeviceNumbers, OperatingPoint
 from simulator.jit import jit
-from simulator.program.commands import Command, Host, Move
+from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
 from simulator.program.program import Program
 from simulator.program.traffic import (
@@ -16,6 +16,7 @@ from simulator.program.traffic import (
     ifmap_tile_bytes,
     ofmap_tile_bytes,
     program_numbers,
+    weight_bytes,
     weight_tile_bytes,
 )
 
@@ -125,8 +126,10 @@ def _move_counts(command: Move, program: Program) -> Counts:
 
 
 def _host_counts(command: Host, program: Program) -> Counts:
-    """The host reads its operands from DRAM and writes its result there."""
+    """The host reads its operands and weights from DRAM and writes its result there."""
     read = sum(program.placements[n].spec.size_bytes for n in command.inputs)
+    if isinstance(command.command, Matmul):
+        read += weight_bytes(command.command)
     write = program.placements[command.ofmap].spec.size_bytes
     outputs = program.placements[command.ofmap].spec.elements
     return Counts(0, outputs, 0, 0, 0, 0, 0, 0, 0, 0, read, write, 0, command.operations)

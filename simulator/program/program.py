@@ -55,7 +55,8 @@ class Program:
     """Commands in order, where their tensors lie, and the constants they name.
 
     ``capacities`` are the scratchpad regions the addresses refer to. ``resident_weight_bytes`` is above
-    0 where all weights stay on chip between inferences.
+    0 where all weights stay on chip between inferences. ``operating_point`` is the one whose clock the
+    tiles were chosen for; the program runs at any.
     """
 
     name: str
@@ -70,12 +71,13 @@ class Program:
     outputs: tuple[str, ...]
     capacities: tuple[tuple[str, int], ...]
     resident_weight_bytes: int = 0
+    operating_point: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "placements", MappingProxyType(dict(self.placements)))
         frozen = {}
         for name, values in self.constants.items():
-            values = np.ascontiguousarray(values)
+            values = np.ascontiguousarray(values).view()  # the caller's array stays as it is
             values.flags.writeable = False
             frozen[name] = values
         object.__setattr__(self, "constants", MappingProxyType(frozen))

@@ -73,6 +73,7 @@ def print_program(program: Program) -> str:
         _line(
             "program", name=program.name, profile=program.profile, model_sha256=program.model_sha256,
             device=program.device.name, device_sha256=program.device.sha256,
+            operating_point=program.operating_point,
             inputs=program.inputs, outputs=program.outputs, capacities=program.capacities,
             resident_weight_bytes=program.resident_weight_bytes,
         ),

@@ -101,6 +101,14 @@ def program_numbers(program: Program, clock_khz: int) -> list[tuple[Nest, Comman
     ]
 
 
+def weight_bytes(command: Matmul) -> int:
+    """All weights of a command, packed, with the bias and output scaling of its channels."""
+    nest = command.nest
+    channels = nest.groups * nest.n
+    bits = channels * nest.k * nest.kernel_h * nest.kernel_w * command.weight_bits
+    return ceil_div(bits + channels * command.channel_bits, 8)
+
+
 @jit
 def weight_tile_bytes(nest: Nest, numbers: CommandNumbers, tile: Tile) -> int:
     """Weights of one tile, packed; a channel's bias and output scaling come with its first weights."""

@@ -61,7 +61,23 @@ def _problems(program: Program, index: int, command: Command, made: set[str]) ->
         # First, since the sizes of stream buffers follow from the nest.
         yield from _nest_problems(program, command)
         yield from _shape_problems(program, command)
+    else:
+        yield from _move_problems(program, command)
     yield from _stream_problems(program, index, command)
+
+
+def _move_problems(program: Program, command: Move) -> Iterator[str]:
+    source, made = (program.placements[n].spec for n in (command.source, command.ofmap))
+    if source.dtype != made.dtype:
+        yield f"copies {source.dtype} to {made.dtype}"
+    sizes = tuple(
+        b + size + a
+        for b, size, a in zip(command.before, source.shape, command.after, strict=False)
+    )
+    if command.before and (sizes != made.shape or len(command.after) != len(made.shape)):
+        yield f"pads {list(source.shape)} to {list(sizes)}, but its ofmap is {list(made.shape)}"
+    if not command.before and source.elements != made.elements:
+        yield f"copies {source.elements} elements to {made.elements}"
 
 
 def _stream_problems(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tabulate import tabulate
 
 from simulator.hwconfig import Device, device_names, load_device, numeric_keys
@@ -26,25 +28,38 @@ def device_table() -> str:
     return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
 
 
+def _settings(prefix: str, value: Any) -> list[tuple[str, str]]:
+    """(dotted key, value as text) of everything below ``prefix``."""
+    if isinstance(value, dict):
+        items = [(f"{prefix}.{k}" if prefix else str(k), v) for k, v in value.items()]
+        return [pair for key, v in items for pair in _settings(key, v)]
+    if isinstance(value, list | tuple) and value and isinstance(value[0], dict):
+        return [pair for i, v in enumerate(value) for pair in _settings(f"{prefix}.{i}", v)]
+    if isinstance(value, list | tuple):
+        return [(prefix, ", ".join(str(v) for v in value))]
+    return [(prefix, f"{value:g}" if isinstance(value, float) else str(value))]
+
+
 def device_details(device: Device) -> str:
-    """Every number of a device with where it comes from."""
-    content = device.model_dump()
-
-    def value(key: str) -> object:
-        found: object = content
-        for part in key.split("."):
-            found = found[int(part)] if isinstance(found, list | tuple) else found[part]  # type: ignore[index]
-        return found
-
-    rows = []
-    for key in numeric_keys(device):
+    """Every setting of a device with where its number comes from; words have no source."""
+    shown = device.model_dump(
+        exclude={"schema_version", "name", "title", "description", "device_class", "sources"},
+        exclude_none=True,
+    )
+    rows: list[list[str]] = []
+    numbers, before = set(numeric_keys(device)), None
+    for key, text in _settings("", shown):
         prefixes = [s for s in device.sources if key == s or key.startswith(s + ".")]
-        source = device.sources[max(prefixes, key=len)] if prefixes else None
-        status = source.status if source else "-"
-        rows.append([key, f"{value(key):g}", status, source.source if source else "-"])
+        if key not in numbers or not prefixes:
+            rows.append([key, text, "-", "-"])
+            continue
+        source = device.sources[max(prefixes, key=len)]
+        same = "as above" if source is before else source.source
+        rows.append([key, text, source.status, same])
+        before = source
     table = tabulate(
         rows, ["key (unit in its name)", "value", "status", "source"], tablefmt="simple",
-        disable_numparse=True, maxcolwidths=[None, None, None, 72],
+        disable_numparse=True, maxcolwidths=[None, 24, None, 72],
     )  # fmt: skip
     return f"{device.name}: {device.title}\n{device.description.strip()}\n\n{table}"
 

@@ -14,6 +14,7 @@ import simpy
 
 from simulator.hwconfig import OperatingPoint
 from simulator.program.program import Program
+from simulator.program.traffic import HOST
 from simulator.timing import plan as columns
 from simulator.timing.plan import CommandPlan, Pace, is_product, pace_of, plan_program
 from simulator.timing.result import (
@@ -65,6 +66,7 @@ class _Run:
     stored: list[simpy.Event]
     spans: np.ndarray
     prefetched: simpy.Event
+    finished: simpy.Event  # of a command that runs alone
     outputs: list[int] = field(default_factory=list)  # tiles that complete an ofmap tile
 
 
@@ -86,7 +88,7 @@ class _Simulation:
 
         spans = np.full((count, SPAN_COLUMNS), -1, np.int64)
         run = _Run(plan, self.env.event(), make(), make(), make(), make(), make(), make(), spans,
-                   self.env.event())  # fmt: skip
+                   self.env.event(), self.env.event())  # fmt: skip
         run.outputs = [i for i in range(count) if plan.tiles[i, columns.LAST_K]]
         return run
 
@@ -123,9 +125,10 @@ class _Simulation:
     @staticmethod
     def _queue_prefetch(queue: list[_Transfer], run: _Run, following: _Run | None) -> None:
         if following is not None and following.plan.prefetch_cycles:
-            queue.append(
-                _Transfer(following.plan.prefetch_cycles, [run.start], following.prefetched)
-            )
+            # An on-chip copy holds the DMA itself; the host does not.
+            copying = run.plan.alone_cycles and run.plan.kind != HOST
+            after = run.finished if copying else run.start
+            queue.append(_Transfer(following.plan.prefetch_cycles, [after], following.prefetched))
 
     def _bus(self) -> Process:
         for transfer in self.queue:
@@ -209,6 +212,7 @@ class _Simulation:
             run.start.succeed()
             if run.plan.alone_cycles:
                 yield self.env.timeout(run.plan.alone_cycles)
+                run.finished.succeed()
             else:
                 if is_product(run.plan):
                     loaded = [self.env.event() for _ in run.arrived]

@@ -188,7 +188,8 @@ def _play_others(plan, pace, border, next_prefetch, spans, causes):
         if plan[tile, RESULT] > 0 and tile >= pace.buffers:
             begin = max(begin, spans[tile - pace.buffers, RESULT_END])
         causes[_BUS] += begin - vector
-        causes[_VECTOR_UNIT] += plan[tile, VECTOR]
+        causes[_PORT] += plan[tile, STALL]
+        causes[_VECTOR_UNIT] += plan[tile, VECTOR] - plan[tile, STALL]
         vector = begin + plan[tile, VECTOR]
         spans[tile, STREAM_END], spans[tile, VECTOR_START], spans[tile, VECTOR_END] = (
             vector,
@@ -220,7 +221,9 @@ def _play(
         bus = border.bus_free
         prefetch_done = 0
         if next_prefetch:
-            bus = prefetch_done = max(bus, border.start) + next_prefetch
+            # An on-chip copy holds the DMA itself; the host does not.
+            free = border.start if plan.kind == HOST else end
+            bus = prefetch_done = max(bus, free) + next_prefetch
     elif is_product(plan):
         outputs = np.zeros(plan.tiles.shape[0], np.int64)
         end, bus, prefetch_done = _play_products(

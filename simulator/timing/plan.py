@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.dataflows import Gemm, Grid, grid_of, work
+from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import Device, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
@@ -23,6 +24,7 @@ from simulator.program.traffic import (
     vector_cycles,
     weight_tile_bytes,
 )
+from simulator.program.traffic import VECTOR as VECTOR_COMMAND
 
 # Columns of a plan: cycles of each stage of a tile, then the parts of its streaming time, then flags.
 OPERANDS, LOAD, BODY, LAST, SKEW, VECTOR, RESULT = range(7)
@@ -66,33 +68,47 @@ def _fill(
             if numbers.prefetched and index == 0:
                 prefetch = cycles
             else:
-                row[0] += cycles
+                row[OPERANDS] += cycles
             last_weights = tile.weight_index
         if tile.ifmap_index != last_ifmap:
             if numbers.stream_ifmap:
                 size = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
-                row[0] += transfer_cycles(size, device)
+                row[OPERANDS] += transfer_cycles(size, device)
             if numbers.stream_second:
                 size = ifmap_tile_bytes(nest, tile, numbers.second_bits)
-                row[0] += transfer_cycles(size, device)
+                row[OPERANDS] += transfer_cycles(size, device)
             last_ifmap = tile.ifmap_index
-        if numbers.kind == 0:
+        if numbers.kind == MOVE and not numbers.stream_ofmap:
+            # The DMA writes the padding too, which did not come over the bus.
+            written = ceil_div(ofmap_tile_bytes(numbers, tile), device.dma_bytes_per_cycle)
+            row[OPERANDS] = max(row[OPERANDS], written)
+        if numbers.kind == MATMUL:
             gemm = Gemm(
                 (tile.h1 - tile.h0) * (tile.w1 - tile.w0),
                 nest.kernel_h * nest.kernel_w * (tile.k1 - tile.k0),
                 tile.n1 - tile.n0, tile.g1 - tile.g0,
             )  # fmt: skip
             one = work(numbers.dataflow, device.overlap, gemm, grid)
-            row[1], row[2], row[3], row[4] = one.load, one.body, one.last, one.skew
-            row[13] = one.lead
-            row[7], row[8], row[9], row[10] = one.compute, one.wait_load, one.wait_drain, one.stall
-        row[11] = 1 if tile.first_k or numbers.kind != 0 else 0
-        row[12] = 1 if tile.last_k or numbers.kind != 0 else 0
-        if row[12]:
+            row[LOAD], row[BODY], row[LAST], row[SKEW] = one.load, one.body, one.last, one.skew
+            row[LEAD] = one.lead
+            row[COMPUTE], row[WAIT_LOAD], row[WAIT_DRAIN], row[STALL] = (
+                one.compute,
+                one.wait_load,
+                one.wait_drain,
+                one.stall,
+            )
+        row[FIRST_K] = 1 if tile.first_k or numbers.kind != MATMUL else 0
+        row[LAST_K] = 1 if tile.last_k or numbers.kind != MATMUL else 0
+        if row[LAST_K]:
             if numbers.lane_cycles:
-                row[5] = vector_cycles(ofmap_elements(tile), numbers.lane_cycles, device.lanes)
+                row[VECTOR] = vector_cycles(ofmap_elements(tile), numbers.lane_cycles, device.lanes)
+            if numbers.kind == VECTOR_COMMAND:
+                read = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
+                read += ifmap_tile_bytes(nest, tile, numbers.second_bits)
+                row[STALL] = max(ceil_div(read, device.read_bytes_per_cycle) - row[VECTOR], 0)
+                row[VECTOR] += row[STALL]
             if numbers.stream_ofmap:
-                row[6] = transfer_cycles(ofmap_tile_bytes(numbers, tile), device)
+                row[RESULT] = transfer_cycles(ofmap_tile_bytes(numbers, tile), device)
     return prefetch
 
 
@@ -105,7 +121,7 @@ def pace_of(device: Device) -> Pace:
 
 def plan_program(program: Program, point: OperatingPoint) -> list[CommandPlan]:
     """Plans of all commands at ``point``'s clock."""
-    device, grid = program.device.numbers(point), grid_of(program.device)
+    device = program.device.numbers(point)
     plans = []
     for nest, numbers in program_numbers(program, device.clock_khz):
         if numbers.kind == HOST or (numbers.kind == MOVE and numbers.fixed_cycles):
@@ -114,6 +130,7 @@ def plan_program(program: Program, point: OperatingPoint) -> list[CommandPlan]:
             )
             continue
         tiles = np.zeros((tile_count(nest), COLUMNS), np.int64)
+        grid = grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits)
         prefetch = _fill(nest, numbers, device, grid, tiles)
         plans.append(CommandPlan(numbers.kind, tiles, prefetch, 0))
     return plans

@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -206,8 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = _parser().parse_args(arguments)
     try:
-        code = _COMMANDS[args.command](args)
-        sys.stdout.flush()
+        with _interruptible():
+            code = _COMMANDS[args.command](args)
+            sys.stdout.flush()
         return code
     except NpusimError as error:
         print(f"npusim: {error}", file=sys.stderr)
@@ -222,6 +225,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         print(f"npusim: the system reports: {error}", file=sys.stderr)
         return _WRONG_INPUT
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends in KeyboardInterrupt, whatever it turned into on the way.
+
+    Raised while numba compiles, it can come out as an error of numba's own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = False
+
+    def remember(number: int, frame: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    except Exception:
+        if pressed:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drop_output() -> None:

@@ -214,3 +214,28 @@ def test_the_same_program_twice() -> None:
             assert first.commands == second.commands
             assert first.placements == second.placements
             assert first.buffers == second.buffers
+
+
+def test_a_larger_scratchpad_is_never_too_small() -> None:
+    """Sizes that are no multiple of what addresses are aligned to are as good as the next lower one."""
+    fitted = False
+    for size in range(16, 400):
+        device = variant(
+            "wear", {"scratchpad.weight_bytes": size, "scratchpad.resident_weights": False}
+        )
+        try:
+            compile_graph(graph_of("digits"), device)
+            fitted = True
+        except CompileError:
+            assert not fitted, size
+    assert fitted
+
+
+def test_without_dram_all_must_stay_on_chip() -> None:
+    with pytest.raises(CompileError, match=r"dram\.kind is 'none', but \d+ bytes of weights"):
+        compile_graph(
+            graph_of("digits"),
+            variant("wear", {"dram.kind": "none", "scratchpad.resident_weights": False}),
+        )
+    program = compile_graph(graph_of("digits"), variant("wear", {"dram.kind": "none"}))
+    assert program.resident_weight_bytes > 0

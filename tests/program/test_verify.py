@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -207,3 +208,26 @@ def test_sound_programs_pass_unchanged() -> None:
     kinds = [type(c) for c in hosted().commands]
     assert kinds == [Matmul, Move, Matmul, Vector, Host, Move]
     assert hosted().placements["s"].region == DRAM
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (
+            (0, 2, 1, 0),
+            (0, 1, 1, 0),
+            "pads [1, 6, 6, 4] to [1, 9, 8, 4], but its ofmap is [1, 8, 8, 4]",
+        ),
+        ((), (), "copies 144 elements to 256"),
+    ],
+)
+def test_a_move_makes_the_shape_of_its_ofmap(
+    before: tuple[int, ...], after: tuple[int, ...], problem: str
+) -> None:
+    program = compile_graph(every_command.network(), every_command.device(softmax=True))
+    commands = tuple(
+        replace(c, before=before, after=after) if isinstance(c, Move) and c.before else c
+        for c in program.commands
+    )
+    with pytest.raises(ProgramError, match=re.escape(problem)):
+        verify_program(replace(program, commands=commands))

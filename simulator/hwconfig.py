@@ -165,12 +165,11 @@ class Source(_Section):
 
 
 class DeviceNumbers(NamedTuple):
-    """The device as plain integers, for kernels. Codes index :data:`DATAFLOWS`, ``OVERLAPS``."""
+    """What surrounds the array, as plain integers for kernels; the array itself is ``dataflows.Grid``.
 
-    rows: int
-    cols: int
-    ifmap_bits: int
-    weight_bits: int
+    ``overlap`` indexes :data:`OVERLAPS`.
+    """
+
     accumulator_bits: int
     overlap: int
     buffers: int
@@ -254,8 +253,7 @@ class Device(_Section):
     def numbers(self, point: OperatingPoint) -> DeviceNumbers:
         a, s = self.array, self.scratchpad
         return DeviceNumbers(
-            a.rows, a.cols, a.ifmap_bits, a.weight_bits, a.accumulator_bits,
-            OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
+            a.accumulator_bits, OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
             self.accumulator.capacity_bytes, self.accumulator.buffers, self.vector.lanes,
             self.dma.bytes_per_cycle, self.dma.burst_bytes, self.dma.latency_cycles,
             max(1, round(point.clock_mhz * 1000)), max(1, round(self.dram.bandwidth_mb_per_s * 1000)),

@@ -9,12 +9,28 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simulator.dataflows import Gemm, Grid, accesses, packed_groups, work
+from simulator.dataflows import (
+    INPUT_STATIONARY,
+    OUTPUT_STATIONARY,
+    PIPELINED,
+    SERIAL,
+    Gemm,
+    Grid,
+    accesses,
+    packed_groups,
+    work,
+)
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DeviceNumbers
 from simulator.jit import jit
-from simulator.program.nest import Nest, retiled, tile_counts
-from simulator.program.traffic import CommandNumbers, footprint, transfer_cycles, vector_cycles
+from simulator.program.nest import ROWS_OUTER, Nest, retiled, tile_counts
+from simulator.program.traffic import (
+    MATMUL,
+    CommandNumbers,
+    footprint,
+    transfer_cycles,
+    vector_cycles,
+)
 
 _INFEASIBLE = 1 << 62
 _TOO_LONG = 1e15  # cycles
@@ -46,7 +62,7 @@ class Choice(NamedTuple):
 @jit
 def fits(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, room: Room) -> bool:
     """Whether stream buffers and accumulators of this nest fit."""
-    if numbers.kind == 0:
+    if numbers.kind == MATMUL:
         words = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
         available = device.accumulator_bytes * 8 // device.accumulator_bits
         if words * device.accumulator_buffers > available:
@@ -92,12 +108,12 @@ def _traffic(nest: Nest, numbers: CommandNumbers) -> _Traffic:
     weight_tiles = groups * n * k
     weight_loads = weight_tiles
     if weight_tiles > 1:
-        if nest.order == 0 or k > 1:
+        if nest.order == ROWS_OUTER or k > 1:
             weight_loads *= pixels
         weight_loads *= nest.batch
     ifmap_tiles = pixels * groups * k * nest.batch
     ifmap_loads = ifmap_tiles
-    if k > 1 or (nest.order != 0 and pixels > 1):
+    if k > 1 or (nest.order != ROWS_OUTER and pixels > 1):
         ifmap_loads *= n
     outputs = pixels * groups * n * nest.batch
     rows, cols = ceil_div(nest.out_h, nest.tile_h), ceil_div(nest.out_w, nest.tile_w)
@@ -130,6 +146,13 @@ class _Product(NamedTuple):
 
 
 @jit
+def _whole_tile(nest: Nest) -> Gemm:
+    """The product of a tile that no edge cuts."""
+    reduction = nest.kernel_h * nest.kernel_w * nest.tile_k
+    return Gemm(nest.tile_h * nest.tile_w, reduction, nest.tile_n, nest.tile_g)
+
+
+@jit
 def _product(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, tiles: int
 ) -> _Product:
@@ -148,11 +171,10 @@ def _product(
             stream += count * (one.body + one.last)
             # The next tile loads while this one's last fold streams.
             step += count * (one.body + max(one.last, one.load))
-            if device.overlap == 0:
+            if device.overlap == SERIAL:
                 step += count * (min(one.last, one.load) + one.skew)
-    whole = Gemm(nest.tile_h * nest.tile_w, kernel * nest.tile_k, nest.tile_n, nest.tile_g)
-    one = work(numbers.dataflow, device.overlap, whole, grid)
-    hidden = min(one.load, one.last) if device.overlap == 1 else 0
+    one = work(numbers.dataflow, device.overlap, _whole_tile(nest), grid)
+    hidden = min(one.load, one.last) if device.overlap == PIPELINED else 0
     return _Product(ceil_div(step, tiles), ceil_div(stream, tiles), one.load, one.skew, hidden)
 
 
@@ -181,20 +203,20 @@ def estimate(
     made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
     vector = vector_cycles(ceil_div(made * t.k, t.tiles), numbers.lane_cycles, device.lanes)
     a = _Product(0, 0, 0, 0, 0)
-    if numbers.kind == 0:
+    if numbers.kind == MATMUL:
         a = _product(nest, numbers, device, grid, t.tiles)
     operands = weights if t.weight_loads == t.tiles else 0
     operands += ifmap if t.ifmap_loads == t.tiles else 0
     bus = operands + ceil_div(ofmap, t.k)
     pace = max(bus, a.step, ceil_div(vector, t.k))
-    if numbers.kind == 0:
+    if numbers.kind == MATMUL:
         taken = (t.k - 1) * a.step + a.stream + a.skew + vector
         pace = max(pace, ceil_div(taken, t.k * device.accumulator_buffers))
     # A stream buffer's next operands wait for this tile's, and, in the bus's order, for its ofmap.
-    trip = operands + a.load + a.stream if numbers.kind == 0 else operands + vector
+    trip = operands + a.load + a.stream if numbers.kind == MATMUL else operands + vector
     every = device.buffers
     if ofmap > 0:
-        trip += ofmap + (a.skew + vector if numbers.kind == 0 else 0)
+        trip += ofmap + (a.skew + vector if numbers.kind == MATMUL else 0)
         every = max(every, t.k)
     if trip > a.load + a.stream:
         pace += ceil_div(max(trip - device.buffers * pace, 0), every)
@@ -228,12 +250,10 @@ def _next_parts(size: int, tile: int) -> int:
 @jit
 def _port_cycles(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid) -> int:
     """Cycles the scratchpad port needs for what the array reads, every tile taken as a full one."""
-    if numbers.kind != 0:
+    if numbers.kind != MATMUL:
         return 0
     pixels, groups, n, k = tile_counts(nest)
-    reduction = nest.kernel_h * nest.kernel_w * nest.tile_k
-    gemm = Gemm(nest.tile_h * nest.tile_w, reduction, nest.tile_n, nest.tile_g)
-    moved = accesses(numbers.dataflow, gemm, grid, False)
+    moved = accesses(numbers.dataflow, _whole_tile(nest), grid, False)
     bits = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
     return nest.batch * pixels * groups * n * k * ceil_div(bits, 8 * device.read_bytes_per_cycle)
 
@@ -244,14 +264,14 @@ def _search_channels(
 ) -> Choice:
     """The best tiles of groups, n, k and order for the rows and columns of ``base``."""
     kernel = base.kernel_h * base.kernel_w
-    divisible = numbers.kind == 0
+    divisible = numbers.kind == MATMUL
     packed = across_n = across_k = 1
     if divisible:
         whole = Gemm(1, kernel * base.k, base.n, base.groups)
         packed = packed_groups(numbers.dataflow, whole, grid)
         # Whole folds: input stationary streams n, output stationary streams k.
-        across_n = 1 if numbers.dataflow == 2 else grid.cols
-        across_k = 1 if numbers.dataflow == 1 else grid.rows
+        across_n = 1 if numbers.dataflow == INPUT_STATIONARY else grid.cols
+        across_k = 1 if numbers.dataflow == OUTPUT_STATIONARY else grid.rows
     g_parts = 1
     while g_parts < 2 * base.groups:
         n_parts = 1

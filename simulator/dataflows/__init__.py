@@ -9,13 +9,27 @@ from __future__ import annotations
 from simulator.dataflows import input_stationary as _is
 from simulator.dataflows import output_stationary as _os
 from simulator.dataflows import weight_stationary as _ws
-from simulator.dataflows._common import Accesses, ArrayWork, Folds, Gemm, Grid, array_work
+from simulator.dataflows._common import (
+    INPUT_STATIONARY,
+    OUTPUT_STATIONARY,
+    PIPELINED,
+    SERIAL,
+    WEIGHT_STATIONARY,
+    Accesses,
+    ArrayWork,
+    Folds,
+    Gemm,
+    Grid,
+    array_work,
+)
 from simulator.hwconfig import Device
 from simulator.jit import jit
+from simulator.program.nest import Nest, Tile
 
 __all__ = [
+    "INPUT_STATIONARY", "OUTPUT_STATIONARY", "PIPELINED", "SERIAL", "WEIGHT_STATIONARY",
     "Accesses", "ArrayWork", "Folds", "Gemm", "Grid",
-    "accesses", "grid_of", "packed_groups", "reduction_segment", "work",
+    "accesses", "gemm_of", "grid_of", "packed_groups", "reduction_segment", "work",
 ]  # fmt: skip
 
 _ws_folds, _os_folds, _is_folds = _ws.folds, _os.folds, _is.folds
@@ -35,11 +49,22 @@ def grid_of(device: Device, ifmap_bits: int = 0, weight_bits: int = 0) -> Grid:
 
 
 @jit
+def gemm_of(nest: Nest, tile: Tile) -> Gemm:
+    """The matrix product that one tile of a Matmul's nest is."""
+    return Gemm(
+        (tile.h1 - tile.h0) * (tile.w1 - tile.w0),
+        nest.kernel_h * nest.kernel_w * (tile.k1 - tile.k0),
+        tile.n1 - tile.n0,
+        tile.g1 - tile.g0,
+    )
+
+
+@jit
 def work(dataflow: int, overlap: int, gemm: Gemm, grid: Grid) -> ArrayWork:
     """Cycles of one tile."""
-    if dataflow == 0:
+    if dataflow == WEIGHT_STATIONARY:
         return array_work(_ws_folds(gemm, grid), grid, overlap)
-    if dataflow == 1:
+    if dataflow == OUTPUT_STATIONARY:
         return array_work(_os_folds(gemm, grid), grid, overlap)
     return array_work(_is_folds(gemm, grid), grid, overlap)
 
@@ -47,9 +72,9 @@ def work(dataflow: int, overlap: int, gemm: Gemm, grid: Grid) -> ArrayWork:
 @jit
 def accesses(dataflow: int, gemm: Gemm, grid: Grid, first_k: bool) -> Accesses:
     """Words moved by one tile."""
-    if dataflow == 0:
+    if dataflow == WEIGHT_STATIONARY:
         return _ws_accesses(gemm, grid, first_k)
-    if dataflow == 1:
+    if dataflow == OUTPUT_STATIONARY:
         return _os_accesses(gemm, grid, first_k)
     return _is_accesses(gemm, grid, first_k)
 
@@ -57,9 +82,9 @@ def accesses(dataflow: int, gemm: Gemm, grid: Grid, first_k: bool) -> Accesses:
 @jit
 def packed_groups(dataflow: int, gemm: Gemm, grid: Grid) -> int:
     """Groups that share a fold."""
-    if dataflow == 0:
+    if dataflow == WEIGHT_STATIONARY:
         return _ws_packed(gemm, grid)
-    if dataflow == 1:
+    if dataflow == OUTPUT_STATIONARY:
         return _os_packed(gemm, grid)
     return _is_packed(gemm, grid)
 
@@ -67,8 +92,8 @@ def packed_groups(dataflow: int, gemm: Gemm, grid: Grid) -> int:
 @jit
 def reduction_segment(dataflow: int, k: int, rows: int) -> int:
     """Products chained in the array before one addition to the accumulator memory."""
-    if dataflow == 0:
+    if dataflow == WEIGHT_STATIONARY:
         return _ws_segment(k, rows)
-    if dataflow == 1:
+    if dataflow == OUTPUT_STATIONARY:
         return _os_segment(k, rows)
     return _is_segment(k, rows)

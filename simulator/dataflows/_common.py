@@ -7,7 +7,9 @@ from typing import NamedTuple
 from simulator.fixedpoint.width import ceil_div
 from simulator.jit import jit
 
-SERIAL, PIPELINED, IDEAL = 0, 1, 2
+# Codes as kernels see them: places in ``hwconfig.DATAFLOWS`` and ``hwconfig.OVERLAPS``.
+WEIGHT_STATIONARY, OUTPUT_STATIONARY, INPUT_STATIONARY = range(3)
+SERIAL, PIPELINED, IDEAL = range(3)
 
 
 class Gemm(NamedTuple):

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from simulator.dataflows import Gemm, Grid, accesses, grid_of
+from simulator.dataflows import (
+    INPUT_STATIONARY,
+    WEIGHT_STATIONARY,
+    Grid,
+    accesses,
+    gemm_of,
+    grid_of,
+)
 from simulator.hwconfig import DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.commands import Command, Host, Matmul, Move
@@ -50,17 +57,14 @@ def _product_tile(
 ) -> tuple[int, int, int, int, int]:
     """(MACs, register bits, scratchpad bits read, accumulator bits read and written) of one tile."""
     tile = tile_at(nest, index)
-    gemm = Gemm(
-        (tile.h1 - tile.h0) * (tile.w1 - tile.w0),
-        nest.kernel_h * nest.kernel_w * (tile.k1 - tile.k0), tile.n1 - tile.n0, tile.g1 - tile.g0,
-    )  # fmt: skip
+    gemm = gemm_of(nest, tile)
     moved = accesses(numbers.dataflow, gemm, grid, tile.first_k)
     # What a PE passes on each cycle: the streamed operand (both, output stationary) and, where it
     # flows or is kept, the partial sum.
     passing = device.accumulator_bits
-    if numbers.dataflow != 2:
+    if numbers.dataflow != INPUT_STATIONARY:
         passing += numbers.ifmap_bits
-    if numbers.dataflow != 0:
+    if numbers.dataflow != WEIGHT_STATIONARY:
         passing += numbers.weight_bits
     read = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
     return (

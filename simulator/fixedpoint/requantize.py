@@ -136,6 +136,6 @@ def float64_away(accumulator: Integer, mantissa: int, exponent: int) -> Integer:
 @jit
 def requantize(kind: int, accumulator: Integer, multiplier: int, shift: int) -> Integer:
     """One accumulator through requantizer ``kind`` (see :data:`KINDS`)."""
-    if kind == 0:
+    if kind == DOUBLE_ROUNDING:
         return double_rounding(accumulator, multiplier, shift)
     return float64_away(accumulator, multiplier, shift)

@@ -29,7 +29,7 @@ def highest(bits: int) -> int:
 @jit
 def wrap(value: Integer, bits: int) -> Integer:
     """``value`` modulo 2**bits as a signed integer (two's complement); |value| < 2**62."""
-    if bits >= 62:
+    if bits >= EXACT_BITS:
         return value
     half = 1 << (bits - 1)
     return ((value + half) & ((1 << bits) - 1)) - half
@@ -38,17 +38,17 @@ def wrap(value: Integer, bits: int) -> Integer:
 @jit
 def saturate(value: Integer, bits: int) -> Integer:
     """``value`` clamped to a signed ``bits``-bit integer; |value| < 2**62."""
-    if bits >= 62:
+    if bits >= EXACT_BITS:
         return value
-    return min(max(value, -(1 << (bits - 1))), (1 << (bits - 1)) - 1)
+    return min(max(value, lowest(bits)), highest(bits))
 
 
 @jit
 def fits(value: Integer, bits: int) -> bool:
     """Whether ``value`` is a signed ``bits``-bit integer."""
-    if bits >= 62:
+    if bits >= EXACT_BITS:
         return True
-    return bool(-(1 << (bits - 1)) <= value < (1 << (bits - 1)))
+    return bool(lowest(bits) <= value <= highest(bits))
 
 
 @jit

@@ -156,7 +156,7 @@ def tile_at(nest: Nest, index: int) -> Tile:
     count_h = ceil_div(nest.out_h, nest.tile_h)
     k = index % count_k
     rest = index // count_k
-    if nest.order == 0:
+    if nest.order == ROWS_OUTER:
         n = rest % count_n
         rest //= count_n
         g = rest % count_g

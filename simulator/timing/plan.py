@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.dataflows import Gemm, Grid, grid_of, work
+from simulator.dataflows import Grid, gemm_of, grid_of, work
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import Device, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
@@ -83,11 +83,7 @@ def _fill(
             written = ceil_div(ofmap_tile_bytes(numbers, tile), device.dma_bytes_per_cycle)
             row[OPERANDS] = max(row[OPERANDS], written)
         if numbers.kind == MATMUL:
-            gemm = Gemm(
-                (tile.h1 - tile.h0) * (tile.w1 - tile.w0),
-                nest.kernel_h * nest.kernel_w * (tile.k1 - tile.k0),
-                tile.n1 - tile.n0, tile.g1 - tile.g0,
-            )  # fmt: skip
+            gemm = gemm_of(nest, tile)
             one = work(numbers.dataflow, device.overlap, gemm, grid)
             row[LOAD], row[BODY], row[LAST], row[SKEW] = one.load, one.body, one.last, one.skew
             row[LEAD] = one.lead

@@ -1,141 +1,155 @@
 """Requantization: from an accumulator to an output code, in integers only.
 
+One kind per way of rounding that a runtime or a device has. :data:`REQUANTIZERS` says of each what it
+takes and what it is made of; :func:`requantize` is the dispatcher that kernels call with a kind's code.
 Names and definitions follow the reference kernels of TensorFlow Lite (``quantization_util.cc``,
-``common.h``) and gemmlowp (``fixedpoint.h``); facts restated from the project's semantics notes:
-
-* ``DOUBLE_ROUNDING`` (DR): high half of the doubled product rounded ties to +inf, then a right shift
-  rounded ties away from zero.
-* ``FLOAT64_AWAY`` (FA): ``round(double(acc) * M)`` with ``M`` a double, as LiteRT's reference
-  FULLY_CONNECTED computes it; done here with a 53-bit mantissa and two limbs.
+``common.h``), gemmlowp (``fixedpoint.h``), XNNPACK, HAWQ-V3 (``quant_utils.py``) and Vela
+(``scaling.py``); facts restated from the project's semantics notes.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
-from simulator.errors import ModelError
+from simulator.fixedpoint import requantize_hardware as parts
+from simulator.fixedpoint import thresholds
+from simulator.fixedpoint.requantize_float import float32_even, float64_away
+from simulator.fixedpoint.requantize_hardware import Hardware
+from simulator.fixedpoint.requantize_integer import (
+    as_it_is,
+    double_rounding,
+    double_rounding_up,
+    doubling_high_mul,
+    dyadic_even,
+    natural,
+    power_of_two,
+    reduced_multiplier,
+    rounding_divide_by_pot,
+    single_rounding,
+    truncate,
+)
+from simulator.fixedpoint.requantize_scales import (
+    dyadic_multiplier,
+    float32_mantissa,
+    float64_mantissa,
+    no_scale,
+    ofm_multiplier,
+    power_of_two_shift,
+    quantize_multiplier,
+    reduced_multiplier_of,
+)
 from simulator.fixedpoint.width import Integer
 from simulator.jit import jit
 
+__all__ = [
+    "KINDS", "REQUANTIZERS", "Hardware", "Requantizer", "double_rounding", "double_rounding_up",
+    "doubling_high_mul", "dyadic_even", "float32_even", "float32_mantissa", "float64_away",
+    "float64_mantissa", "natural", "power_of_two", "quantize_multiplier", "reduced_multiplier",
+    "requantize", "rounding_divide_by_pot", "single_rounding", "truncate",
+]  # fmt: skip
+
 DOUBLE_ROUNDING = 0
 FLOAT64_AWAY = 1
-KINDS = {"double_rounding": DOUBLE_ROUNDING, "float64_away": FLOAT64_AWAY}
+DOUBLE_ROUNDING_UP = 2
+SINGLE_ROUNDING = 3
+FLOAT32_EVEN = 4
+REDUCED_MULTIPLIER = 5
+DYADIC_EVEN = 6
+POWER_OF_TWO = 7
+TRUNCATE = 8
+NATURAL = 9
+NONE = 10
 
-_LIMB_BITS = 26
 
+@dataclass(frozen=True)
+class Requantizer:
+    """One way from an accumulator to a code.
 
-def quantize_multiplier(real: float) -> tuple[int, int]:
-    """``real`` = multiplier * 2**(shift - 31): a 31-bit multiplier and a shift (positive: left).
-
-    TensorFlow Lite's ``QuantizeMultiplier``: rounds half away from zero, flushes below 2**-32 to 0.
+    ``convert`` takes the real scale to (multiplier, shift), which stand for
+    ``multiplier * 2**(shift - fraction_bits)``; ``apply`` is the jitted scalar function of
+    (accumulator, multiplier, shift). Accumulators of up to ``accumulator_bits`` are taken as they are,
+    64 standing for the kernels' exact sums, below 2**62 in magnitude; of wider ones the low
+    ``accumulator_bits`` are taken. ``hardware`` takes the width of the device's accumulator.
     """
-    if not (math.isfinite(real) and real >= 0):
-        raise ModelError("requantization", f"multiplier {real}", "finite and not negative")
-    if real == 0:
-        return 0, 0
-    fraction, shift = math.frexp(real)
-    multiplier = math.floor(fraction * 2.0**31 + 0.5)
-    if multiplier == 1 << 31:
-        multiplier //= 2
-        shift += 1
-    if shift < -31:
-        return 0, 0
-    if shift > 30:
-        raise ModelError("requantization", f"multiplier {real}", "below 2**30 (int32 accumulators)")
-    return multiplier, shift
+
+    name: str
+    code: int
+    apply: Callable[[Integer, Integer, Integer], Integer]
+    convert: Callable[[float], tuple[int, int]]
+    fraction_bits: int
+    accumulator_bits: int
+    hardware: Callable[[int], Hardware]
 
 
-def float64_mantissa(real: float) -> tuple[int, int]:
-    """``real`` = mantissa * 2**exponent exactly, with a mantissa below 2**53."""
-    if not (math.isfinite(real) and real >= 0):
-        raise ModelError("requantization", f"multiplier {real}", "finite and not negative")
-    fraction, exponent = math.frexp(real)
-    return int(fraction * 2.0**53), exponent - 53
-
-
-@jit
-def doubling_high_mul(a: Integer, b: Integer) -> Integer:
-    """High 32 bits of 2*a*b, rounded, ties to +inf; a, b int32, not both -2**31."""
-    return (a * b + (1 << 30)) >> 31  # |a*b| <= 2**62
-
-
-@jit
-def rounding_divide_by_pot(value: Integer, exponent: int) -> Integer:
-    """value / 2**exponent, ties away from zero; |value| < 2**62, 0 <= exponent <= 62."""
-    if exponent == 0:
-        return value
-    magnitude = (abs(value) + (1 << (exponent - 1))) >> exponent
-    return -magnitude if value < 0 else magnitude
-
-
-@jit
-def double_rounding(accumulator: Integer, multiplier: int, shift: int) -> Integer:
-    """DR: ``accumulator`` (int32) times multiplier * 2**(shift - 31); result fits in int32."""
-    left = shift if shift > 0 else 0
-    right = -shift if shift < 0 else 0
-    # The reference shifts in 32 bits; |accumulator << left| < 2**62 before the wrap.
-    shifted = ((accumulator << left) + (1 << 31) & ((1 << 32) - 1)) - (1 << 31)
-    return rounding_divide_by_pot(doubling_high_mul(shifted, multiplier), right)
-
-
-@jit
-def _bit_length(value: Integer) -> int:
-    length = 0
-    while value > 0:
-        value >>= 1
-        length += 1
-    return length
-
-
-@jit
-def float64_away(accumulator: Integer, mantissa: int, exponent: int) -> Integer:
-    """FA: round-half-away(double(accumulator) * mantissa * 2**exponent), in integers.
-
-    ``accumulator`` is int32, ``mantissa`` below 2**53, so the product has at most 85 bits: it is held
-    as ``high * 2**26 + low``, rounded to 53 significant bits half to even (what the double product
-    does), then to an integer half away from zero (what ``std::round`` does). Saturates at int32.
-    """
-    magnitude = abs(accumulator)
-    mask = (1 << _LIMB_BITS) - 1
-    low = magnitude * (mantissa & mask)  # < 2**58
-    high = magnitude * (mantissa >> _LIMB_BITS) + (low >> _LIMB_BITS)  # < 2**59 + 2**32
-    low &= mask
-    # Normalise to a 53-bit significand, half to even: product = significand * 2**drop.
-    length = _bit_length(high) + _LIMB_BITS if high > 0 else _bit_length(low)
-    drop = length - 53
-    if drop <= 0:
-        significand = (high << _LIMB_BITS) + low  # < 2**53: the product is exact
-        drop = 0
-    elif drop <= _LIMB_BITS:
-        significand = (high << (_LIMB_BITS - drop)) + (low >> drop)
-        rest = low & ((1 << drop) - 1)
-        half = 1 << (drop - 1)
-        if rest > half or (rest == half and significand & 1 == 1):
-            significand += 1
-    else:
-        beyond = drop - _LIMB_BITS
-        significand = high >> beyond
-        rest = high & ((1 << beyond) - 1)
-        half = 1 << (beyond - 1)
-        if rest > half or (rest == half and (low > 0 or significand & 1 == 1)):
-            significand += 1
-    scale = exponent + drop
-    if scale >= 0:
-        # significand >= 1 here only for very large multipliers; saturate before shifting too far.
-        result = significand << scale if scale < 10 and significand < (1 << 52) else 1 << 62
-        if significand == 0:
-            result = 0
-    elif scale < -55:
-        result = 0  # significand <= 2**53, so the value is at most a quarter
-    else:
-        result = (significand + (1 << (-scale - 1))) >> -scale
-    result = min(result, (1 << 31) - 1)
-    return -result if accumulator < 0 else result
+_ALL = (
+    Requantizer(
+        "double_rounding", DOUBLE_ROUNDING, double_rounding, quantize_multiplier, 31, 32,
+        parts.double_rounding_hardware,
+    ),
+    Requantizer(
+        "float64_away", FLOAT64_AWAY, float64_away, float64_mantissa, 0, 64,
+        parts.float64_away_hardware,
+    ),
+    Requantizer(
+        "double_rounding_up", DOUBLE_ROUNDING_UP, double_rounding_up, quantize_multiplier, 31, 32,
+        parts.double_rounding_hardware,
+    ),
+    Requantizer(
+        "single_rounding", SINGLE_ROUNDING, single_rounding, quantize_multiplier, 31, 32,
+        parts.single_rounding_hardware,
+    ),
+    Requantizer(
+        "float32_even", FLOAT32_EVEN, float32_even, float32_mantissa, 0, 64,
+        parts.float32_even_hardware,
+    ),
+    Requantizer(
+        "reduced_multiplier", REDUCED_MULTIPLIER, reduced_multiplier, reduced_multiplier_of, 15, 48,
+        parts.reduced_multiplier_hardware,
+    ),
+    Requantizer(
+        "dyadic_even", DYADIC_EVEN, dyadic_even, dyadic_multiplier, 31, 32,
+        parts.single_rounding_hardware,
+    ),
+    Requantizer(
+        "power_of_two", POWER_OF_TWO, power_of_two, power_of_two_shift, 0, 64,
+        parts.power_of_two_hardware,
+    ),
+    Requantizer(
+        "truncate", TRUNCATE, truncate, ofm_multiplier, 31, 32, parts.single_rounding_hardware
+    ),
+    Requantizer(
+        "natural", NATURAL, natural, ofm_multiplier, 31, 32, parts.single_rounding_hardware
+    ),
+    Requantizer("none", NONE, as_it_is, no_scale, 0, 64, parts.no_hardware),
+)  # fmt: skip
+REQUANTIZERS: Mapping[str, Requantizer] = MappingProxyType({r.name: r for r in _ALL})
+# What an output stage may be: one of those, or thresholds, which need no scale.
+KINDS = {r.name: r.code for r in _ALL} | {thresholds.NAME: thresholds.THRESHOLDS}
 
 
 @jit
-def requantize(kind: int, accumulator: Integer, multiplier: int, shift: int) -> Integer:
-    """One accumulator through requantizer ``kind`` (see :data:`KINDS`)."""
+def requantize(kind: int, accumulator: Integer, multiplier: Integer, shift: Integer) -> Integer:
+    """One accumulator through the requantizer of code ``kind`` (see :data:`REQUANTIZERS`)."""
     if kind == DOUBLE_ROUNDING:
         return double_rounding(accumulator, multiplier, shift)
-    return float64_away(accumulator, multiplier, shift)
+    if kind == FLOAT64_AWAY:
+        return float64_away(accumulator, multiplier, shift)
+    if kind == DOUBLE_ROUNDING_UP:
+        return double_rounding_up(accumulator, multiplier, shift)
+    if kind == FLOAT32_EVEN:
+        return float32_even(accumulator, multiplier, shift)
+    if kind == SINGLE_ROUNDING:
+        return single_rounding(accumulator, multiplier, shift)
+    if kind == REDUCED_MULTIPLIER:
+        return reduced_multiplier(accumulator, multiplier, shift)
+    if kind == DYADIC_EVEN:
+        return dyadic_even(accumulator, multiplier, shift)
+    if kind == POWER_OF_TWO:
+        return power_of_two(accumulator, multiplier, shift)
+    if kind == NONE:
+        return as_it_is(accumulator, multiplier, shift)
+    if kind == TRUNCATE:
+        return truncate(accumulator, multiplier, shift)
+    return natural(accumulator, multiplier, shift)

@@ -10,7 +10,7 @@ import hashlib
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -23,10 +23,25 @@ Bytes = Annotated[int, Field(ge=1, le=1 << 40)]
 Real = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 PositiveReal = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 Dataflow = Literal["weight_stationary", "output_stationary", "input_stationary"]
-VectorFunction = Literal["add", "average_pool", "max_pool", "rescale", "softmax"]
+VectorFunction = Literal[
+    "add", "sub", "mul", "maximum", "minimum", "prelu", "rescale", "lookup", "interpolate", "sigmoid",
+    "softmax", "softmax_float", "softmax_interpolated", "softmax_quotient", "reduce", "arg_max",
+    "average_pool", "average_pool_float", "max_pool", "resize_bilinear", "resize_nearest",
+    "lstm_cell", "lstm_hidden", "clip", "float_codes", "less_zero_point",
+]  # fmt: skip
 
 DATAFLOWS: tuple[Dataflow, ...] = ("weight_stationary", "output_stationary", "input_stationary")
 OVERLAPS = ("serial", "pipelined", "ideal")
+VECTOR_FUNCTIONS: tuple[VectorFunction, ...] = get_args(VectorFunction)
+# What no vector unit of this machine does, mostly in floating point: the host runs it.
+HOST_FUNCTIONS = (
+    "quantize", "dequantize", "quant", "cast", "arithmetic", "gather", "gather_nd",
+    "detection_postprocess", "float_conv_2d", "float_quantize", "float_dequantize", "float_function",
+    "float_binary", "float_mean", "float_resize", "dynamic_quantize",
+)  # fmt: skip
+# The operations of the host function "arithmetic", by the number that its parameter gives.
+ARITHMETIC = ("add", "sub", "mul", "div", "floor_div", "maximum", "minimum", "sqrt")
+FUNCTIONS = (*VECTOR_FUNCTIONS, *HOST_FUNCTIONS)
 
 
 class _Section(BaseModel):
@@ -94,13 +109,7 @@ class Vector(_Section):
     """The unit for output stages, pooling, element-wise operators and tables."""
 
     lanes: Positive
-    functions: tuple[VectorFunction, ...] = (
-        "add",
-        "average_pool",
-        "max_pool",
-        "rescale",
-        "softmax",
-    )
+    functions: tuple[VectorFunction, ...] = VECTOR_FUNCTIONS
 
 
 class Dma(_Section):

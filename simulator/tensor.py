@@ -1,4 +1,4 @@
-"""What a tensor is: shape, integer type and quantization. No values."""
+"""What a tensor is: shape, element type and quantization. No values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import numpy as np
 
 from simulator.errors import ModelError
 
-_DTYPE = re.compile(r"^([iu])([1-9]|[1-5]\d|6[0-4])$")
+_DTYPE = re.compile(r"^([iu]([1-9]|[1-5]\d|6[0-4])|b1|f32)$")
 
 
 @dataclass(frozen=True)
 class TensorSpec:
     """Shape (layout NHWC for 4-D activations, OHWI for filters) and element type.
 
-    ``dtype`` is ``i`` or ``u`` and the number of bits, as in ``i8``, ``u4``, ``i32``.
+    ``dtype`` is ``i`` or ``u`` and the number of bits, as in ``i8``, ``u4``, ``i32``; ``b1``, one bit that
+    stands for -1 or +1; or ``f32``, which only the host computes with.
     """
 
     shape: tuple[int, ...]
@@ -25,7 +26,7 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         if not _DTYPE.match(self.dtype):
-            raise ModelError("tensor", f"element type {self.dtype!r}", "i1..i64, u1..u64")
+            raise ModelError("tensor", f"element type {self.dtype!r}", "i1..i64, u1..u64, b1, f32")
         if any(d < 1 for d in self.shape):
             raise ModelError("tensor", f"shape {list(self.shape)}", "dimensions of at least 1")
 
@@ -35,7 +36,17 @@ class TensorSpec:
 
     @property
     def signed(self) -> bool:
-        return self.dtype[0] == "i"
+        return self.dtype[0] in "ib"
+
+    @property
+    def bipolar(self) -> bool:
+        """Whether the one bit stands for -1 or +1."""
+        return self.dtype == "b1"
+
+    @property
+    def real(self) -> bool:
+        """Whether elements are float32 numbers rather than codes."""
+        return self.dtype == "f32"
 
     @property
     def elements(self) -> int:
@@ -48,15 +59,23 @@ class TensorSpec:
 
     @property
     def minimum(self) -> int:
+        """Smallest code; of integer types only."""
+        assert not self.real
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def maximum(self) -> int:
+        """Largest code; of integer types only."""
+        assert not self.real
+        if self.bipolar:
+            return 1
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
     @property
     def container(self) -> np.dtype:
-        """Smallest numpy integer type that holds an element."""
+        """Smallest numpy type that holds an element."""
+        if self.real:
+            return np.dtype(np.float32)
         width = next(w for w in (8, 16, 32, 64) if w >= self.bits)
         return np.dtype(f"{'int' if self.signed else 'uint'}{width}")
 

@@ -8,24 +8,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import numpy as np
+from dataclasses import replace
 
 from simulator.compiler.allocate import ALIGNMENT_BYTES, Request, aligned, allocate
+from simulator.compiler.lower import lower_graph
 from simulator.compiler.tile import Choice, Room, choose, feasible
 from simulator.dataflows import grid_of
-from simulator.errors import CompileError, ModelError
-from simulator.graph import Graph, Node
+from simulator.errors import CompileError
+from simulator.fixedpoint.width import ceil_div
+from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
-from simulator.ops import operator
 from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
-from simulator.program.nest import macs, retiled
+from simulator.program.nest import retiled
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
 from simulator.program.traffic import (
+    WHOLE,
     CommandNumbers,
     footprint,
     numbers_of,
+    operand_roles,
+    read_elements,
     transfer_cycles,
     weight_bytes,
 )
@@ -39,47 +41,6 @@ def compile_graph(graph: Graph, device: Device, point: OperatingPoint | None = N
     """The verified program of ``graph`` on ``device``; tiles are chosen for ``point``'s clock."""
     compiler = _Compiler(graph, device, point or device.operating_point())
     return verify_program(compiler.program())
-
-
-@dataclass(frozen=True)
-class _Lowered:
-    commands: tuple[Command, ...]
-    constants: dict[str, np.ndarray]
-    root_of: dict[str, str]  # every activation -> the tensor whose bytes it names
-
-
-def _lower_node(graph: Graph, node: Node, device: Device) -> tuple[Command | None, dict, str]:
-    described = operator(node.operator)
-    try:
-        lowered = described.lower(graph, node, device)
-    except ModelError as error:
-        where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
-        raise ModelError(where, f"{error.where}: {error.problem}", error.allowed) from None
-    command = lowered.command
-    failing = [r for r in described.DEVICE_RULES if not r(graph, node, device)]
-    if failing and isinstance(command, Matmul | Vector):
-        operations = macs(command.nest) * 2
-        if isinstance(command, Vector):
-            operations = graph.spec(command.ofmap).elements * command.lane.cycles
-        reason = "; ".join((rule.__doc__ or "").strip() for rule in failing)
-        command = Host(command, operations, f"the device does not meet: {reason}")
-    return command, dict(lowered.constants), lowered.alias_of
-
-
-def _lower(graph: Graph, device: Device) -> _Lowered:
-    commands: list[Command] = []
-    constants: dict[str, np.ndarray] = {}
-    root_of = {name: name for name in graph.inputs}
-    for node in graph.nodes:
-        command, own, alias_of = _lower_node(graph, node, device)
-        target = node.outputs[0]
-        root_of[target] = root_of[alias_of] if alias_of else target
-        constants.update(own)
-        if command is not None:
-            commands.append(command)
-    if not commands:
-        raise CompileError(graph.name, "has nothing to run", "at least one operator")
-    return _Lowered(tuple(commands), constants, root_of)
 
 
 class _Compiler:
@@ -99,8 +60,8 @@ class _Compiler:
         # Buffers are placed in whole alignment units, so what is left over is of no use.
         whole = ALIGNMENT_BYTES
         self.capacities = {r: size // whole * whole for r, size in self.capacities.items()}
-        self.lowered = _lower(graph, device)
-        self.specs = {name: graph.spec(name) for name in self.lowered.root_of}
+        self.lowered = lower_graph(graph, device)
+        self.specs = self.lowered.specs
         self.lives = self._lives()
         self.choices: dict[tuple[int, Streams, Room], Choice] = {}
 
@@ -111,29 +72,42 @@ class _Compiler:
         return "ifmap" if role == "second_ifmap" else role
 
     def _lives(self) -> dict[str, tuple[int, int]]:
-        """First and last command of every root tensor; outputs outlive the program."""
+        """First and last command of every root tensor; outputs outlive the program, constants and
+        states live before and after it."""
         root_of, commands = self.lowered.root_of, self.lowered.commands
         lives = {root_of[name]: (-1, -1) for name in self.graph.inputs}
+        lives |= {name: (-1, len(commands)) for name in self.lowered.kept}
         for i, command in enumerate(commands):
-            lives[root_of[command.ofmap]] = (i, i)
             for name in command.inputs:
-                lives[root_of[name]] = (lives[root_of[name]][0], i)
+                first, last = lives[root_of[name]]
+                lives[root_of[name]] = first, max(last, i)
+            first, last = lives.get(root_of[command.ofmap], (i, i))
+            lives[root_of[command.ofmap]] = first, max(last, i)
         for name in self.graph.outputs:
             lives[root_of[name]] = (lives[root_of[name]][0], len(commands))
         return lives
 
-    def always_in_dram(self) -> set[str]:
-        """Graph inputs and outputs, and what the host reads or writes."""
+    def always_in_dram(self, resident: bool) -> set[str]:
+        """Graph inputs and outputs, what the host reads or writes, and constants that do not stay."""
         root_of = self.lowered.root_of
         names = {*self.graph.inputs, *self.graph.outputs}
+        if not resident:
+            names |= set(self.lowered.kept) - self.graph.state_names
         for command in self.lowered.commands:
             if isinstance(command, Host):
                 names |= {*command.inputs, command.ofmap}
         return {root_of[n] for n in names}
 
     def weight_bytes(self) -> list[int]:
-        """Bytes of each command's weights with what their channels bring along."""
-        return [weight_bytes(c) if isinstance(c, Matmul) else 0 for c in self.lowered.commands]
+        """Bytes of each command's constant weights with what their channels bring along; of weights
+        that several commands share, at the first of them. What comes with weights that the program makes
+        is loaded with their tiles."""
+        return [
+            weight_bytes(c)
+            if isinstance(c, Matmul) and not c.weights_made and i in self.lowered.sharers
+            else 0
+            for i, c in enumerate(self.lowered.commands)
+        ]
 
     def program(self) -> Program:
         resident = 0
@@ -141,7 +115,7 @@ class _Compiler:
             total = sum(aligned(size) for size in self.weight_bytes())
             limit = self.capacities.get("weights", self.capacities.get("unified", 0) // 2)
             resident = total if total <= limit else 0
-        spilled = self.always_in_dram()
+        spilled = self.always_in_dram(resident > 0)
         while True:
             plan = _Plan(self, spilled, resident > 0)
             if plan.tile() and plan.place():
@@ -152,6 +126,7 @@ class _Compiler:
             victim = self._victim(plan.failed_at, spilled)
             if victim is None and resident:
                 resident = 0
+                spilled = self.always_in_dram(False)
             elif victim is None:
                 raise CompileError(
                     f"{self.graph.name} on {self.device.name}", plan.problem,
@@ -162,8 +137,13 @@ class _Compiler:
 
     def _check_memory(self, plan: _Plan, resident: int) -> None:
         """A device without DRAM has a link for inputs and outputs, and nowhere to keep anything."""
-        homeless = plan.spilled - self.always_in_dram()
-        weights = 0 if resident else sum(self.weight_bytes())
+        homeless = plan.spilled - self.always_in_dram(resident > 0)
+        weights = (
+            0
+            if resident
+            else sum(self.weight_bytes())
+            + sum(self.specs[name].size_bytes for name in self.lowered.kept)
+        )
         if self.device.dram.kind == "none" and (homeless or weights):
             raise CompileError(
                 f"{self.graph.name} on {self.device.name}",
@@ -238,13 +218,16 @@ class _Plan:
 
     def _streams(self, command: Command) -> Streams:
         root_of = self.c.lowered.root_of
-        inputs = [root_of[name] in self.spilled for name in command.inputs]
-        return Streams(
-            weights=isinstance(command, Matmul) and not self.resident_weights,
-            ifmap=inputs[0],
-            second_ifmap=len(inputs) > 1 and inputs[1],
-            ofmap=root_of[command.ofmap] in self.spilled,
-        )
+        inputs = tuple(root_of[name] in self.spilled for name in command.inputs)
+        weights = isinstance(command, Matmul) and not self.resident_weights
+        for name, role, stream in zip(
+            command.inputs, operand_roles(command, self.c.specs), inputs, strict=True
+        ):
+            if role == "weights":
+                weights = stream
+            elif role == WHOLE and stream:
+                weights = weights or self.c.specs[name].size_bytes > 0
+        return Streams(inputs, weights, root_of[command.ofmap] in self.spilled)
 
     def _tile(self, index: int) -> bool:
         command = self.c.lowered.commands[index]
@@ -297,11 +280,11 @@ class _Plan:
         )
 
     def _move_cycles(self, move: Move) -> int:
-        source, target = (self.c.specs[name].size_bytes for name in (move.source, move.ofmap))
+        spec = self.c.specs[move.ofmap]
         numbers = numbers_of(move, self.c.specs, self.c.device, self.c.numbers.clock_khz)
-        cycles = numbers.fixed_cycles
-        cycles += move.streams.ifmap * transfer_cycles(source, self.c.numbers)
-        return cycles + move.streams.ofmap * transfer_cycles(target, self.c.numbers)
+        fetched = ceil_div(read_elements(move, True) * spec.bits, 8)
+        cycles = numbers.fixed_cycles + transfer_cycles(fetched, self.c.numbers)
+        return cycles + move.streams.ofmap * transfer_cycles(spec.size_bytes, self.c.numbers)
 
     def _on_chip_fits(self, index: int) -> bool:
         region = self.c.region("ifmap")
@@ -326,7 +309,7 @@ class _Plan:
         found: set[int] = set()
         for i in range(1, len(self.commands)):
             size = self.sizes[i].get("weights", 0)
-            if not size:
+            if not size or not self._keeps_constants(self.commands[i]):
                 continue
             used = sum(
                 aligned(s) for role, s in self.sizes[i - 1].items() if self.c.region(role) == region
@@ -335,6 +318,12 @@ class _Plan:
             if used + aligned(size) <= self.c.capacities[region]:
                 found.add(i)
         return found
+
+    def _keeps_constants(self, command: Command) -> bool:
+        """Whether what ``command`` loads as weights is there before the program starts."""
+        roles = zip(command.inputs, operand_roles(command, self.c.specs), strict=True)
+        kept, states = self.c.lowered.kept, self.c.graph.state_names
+        return all(n in kept and n not in states for n, role in roles if role in (WHOLE, "weights"))
 
     def _requests(self, prefetched: set[int]) -> list[Request]:
         region = self.c.region("ifmap")
@@ -379,22 +368,26 @@ class _Plan:
         c = self.c
         commands = [
             replace(k, streams=replace(k.streams, prefetched=True))
-            if i in self.prefetched and isinstance(k, Matmul) else k
+            if i in self.prefetched else k
             for i, k in enumerate(self.commands)
         ]  # fmt: skip
         placements = {}
         for name, root in c.lowered.root_of.items():
             region = DRAM if root in self.spilled else c.region("ifmap")
+            tensor = c.graph.tensors.get(name)
             placements[name] = Placement(
-                name, c.specs[name], c.graph.tensors[name].quantization, region,
+                name, c.specs[name], tensor.quantization if tensor else None, region,
                 self.addresses[root], *c.lives[root],
             )  # fmt: skip
+        pinned = {(i, "weights") for i, size in enumerate(self.pinned) if size}
         buffers = tuple(
-            StreamBuffer(r.key[0], r.key[1], r.region, self.addresses[r.key], r.size_bytes, r.first, r.last)
+            StreamBuffer(i, r.key[1], r.region, self.addresses[r.key], r.size_bytes, r.first, r.last)
             for r in self.requests if isinstance(r.key, tuple)
+            for i in (c.lowered.sharers[r.key[0]] if r.key in pinned else r.key[:1])
         )  # fmt: skip
         return Program(
             c.graph.name, c.graph.profile, c.device, c.graph.sha256, placements, buffers,
-            c.lowered.constants, tuple(commands), c.graph.inputs, c.graph.outputs,
-            tuple(c.capacities.items()), resident_weight_bytes, c.point.name,
+            c.lowered.constants | c.lowered.kept, tuple(commands), c.graph.inputs,
+            c.graph.outputs, tuple(c.capacities.items()), resident_weight_bytes, c.point.name,
+            tuple(s.name for s in c.graph.states),
         )  # fmt: skip

@@ -124,6 +124,8 @@ def _traffic(nest: Nest, numbers: CommandNumbers) -> _Traffic:
     read *= nest.batch * nest.groups * nest.k
     weights = nest.groups * nest.n * nest.k * nest.kernel_h * nest.kernel_w * numbers.weight_bits
     weights += nest.groups * nest.n * numbers.channel_bits
+    if numbers.kind != MATMUL:  # kept from the first tile on
+        weights, weight_tiles, weight_loads = 8 * numbers.whole_bytes, 1, 1
     made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
     return _Traffic(
         outputs * k, k, weight_loads, ifmap_loads,

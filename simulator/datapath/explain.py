@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.dataflows import reduction_segment
+from simulator.fixedpoint.thresholds import NAME
 from simulator.hwconfig import DATAFLOWS
 from simulator.program.commands import Command, Host, Matmul
 from simulator.program.program import Program
@@ -18,8 +19,9 @@ class Explanation:
 
     ``accumulator`` is the exact sum, ``kept`` what the device's accumulator holds of it after wrapping
     or saturating in its own order of additions. ``multiplier`` and ``shift`` are the requantizer's own:
-    real scale = multiplier * 2**(shift - 31) for double_rounding, multiplier * 2**shift for
-    float64_away.
+    real scale = multiplier * 2**(shift - fraction_bits), with the ``fraction_bits`` that
+    ``fixedpoint.requantize.REQUANTIZERS`` gives for it; for thresholds they are how many
+    ``direction * kept`` reaches, and the direction.
     """
 
     bias: int
@@ -49,7 +51,9 @@ def explain_output(
     b, oy, ox, channel = (int(i) for i in np.unravel_index(flat, shape))
     g, n = divmod(channel, nest.n)
     x = operands[0].reshape(nest.batch, nest.in_h, nest.in_w, nest.groups * nest.k)
-    weights = program.constants[inner.weights]
+    shape = (nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n)
+    made = operands[1] if inner.weights_made else program.constants[inner.weights]
+    weights = made.reshape(shape)
     bias = int(program.constants[inner.bias][channel])
     products = np.zeros((nest.kernel_h, nest.kernel_w, nest.k), object)
     for ky, kx, k in np.ndindex(*products.shape):
@@ -62,9 +66,16 @@ def explain_output(
         products[ky, kx, k] = (code - inner.ifmap_offset) * tap
     total = bias + int(products.sum())
     kept = total if isinstance(command, Host) else _kept(program, inner, products, bias)
+    in_tail = channel >= nest.groups * nest.n - stage.tail_channels
+    kind = stage.tail_kind if in_tail else stage.kind
+    shift = int(program.constants[stage.shift][channel])
+    found = program.constants[stage.multiplier][channel]
+    if kind == NAME:
+        multiplier = sum(int(t) <= shift * kept for t in found)
+    else:
+        multiplier = int(found)
     return Explanation(
-        bias, total, kept, stage.kind, int(program.constants[stage.multiplier][channel]),
-        int(program.constants[stage.shift][channel]), stage.zero_point, stage.clamp_min,
+        bias, total, kept, kind, multiplier, shift, stage.zero_point, stage.clamp_min,
         stage.clamp_max,
     )  # fmt: skip
 

@@ -4,21 +4,22 @@ it, so a wrong address or a wrong tile shows as wrong values."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
+from simulator.datapath.functions import run_vector
 from simulator.datapath.matmul import Channels, Numerics, run_chains, run_sums
 from simulator.datapath.memory import Memory, region_bytes
-from simulator.datapath.vector import run_vector
+from simulator.datapath.move import run_move
+from simulator.fixedpoint import thresholds
 from simulator.fixedpoint.requantize import KINDS
 from simulator.fixedpoint.width import EXACT_BITS
 from simulator.hwconfig import DATAFLOWS
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
 from simulator.program.program import Program
-from simulator.tensor import TensorSpec
 
-_HOST_ACCUMULATOR_BITS = 32
+_HOST_ACCUMULATOR_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -34,12 +35,14 @@ class CommandCounts:
 class Values:
     """Result of a run: arrays of shape (samples, *tensor shape).
 
-    ``tensors`` holds every tensor asked for, as it was when its command had just finished.
+    ``tensors`` holds every tensor asked for, as it was when its command had just finished; ``states``
+    (without samples) what the program remembers after the last sample.
     """
 
     outputs: Mapping[str, np.ndarray]
     tensors: Mapping[str, np.ndarray]
     counts: tuple[CommandCounts, ...]
+    states: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -61,31 +64,62 @@ class Machine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._products = {
-            i: _prepare(program, command)
+            i: _prepare(program, command, program.constants[inner.weights])
             for i, command in enumerate(program.commands)
-            if isinstance(_inner(command), Matmul)
+            if isinstance(inner := _inner(command), Matmul) and not inner.weights_made
         }
 
     def samples_within(self, limit_bytes: int) -> int:
         """How many samples at once keep the machine's memories within ``limit_bytes``; at least 1."""
         return max(1, limit_bytes // sum(region_bytes(self.program).values()))
 
-    def run(self, inputs: Mapping[str, np.ndarray], keep: Iterable[str] = ()) -> Values:
-        """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named."""
-        program, wanted = self.program, set(keep)
+    def run(
+        self,
+        inputs: Mapping[str, np.ndarray],
+        keep: Iterable[str] = (),
+        states: Mapping[str, np.ndarray] | None = None,
+        carry: bool = True,
+    ) -> Values:
+        """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named.
+
+        Samples of a program with states follow each other: each starts with what the one before it
+        left, the first with ``states`` (by default the program's first values). Without ``carry`` they
+        have nothing to do with each other: all start with ``states``.
+        """
+        wanted = set(keep)
+        known = dict(states or {n: self.program.constants[n] for n in self.program.states})
+        if not (carry and self.program.states):
+            return self._run(inputs, wanted, known)
+        runs = []
+        for sample in range(next(iter(inputs.values())).shape[0]):
+            one = {name: values[sample : sample + 1] for name, values in inputs.items()}
+            runs.append(self._run(one, wanted, known))
+            known = dict(runs[-1].states)
+        return _joined(runs)
+
+    def _run(
+        self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray]
+    ) -> Values:
+        program = self.program
+        places = program.placements
         samples = next(iter(inputs.values())).shape[0]
         memory = Memory(program, samples)
         kept: dict[str, np.ndarray] = {}
+        for name, values in program.constants.items():
+            if name in places:
+                values = states.get(name, values)
+                memory.write(places[name], np.repeat(values[np.newaxis], samples, axis=0))
         for name in program.inputs:
-            memory.write(program.placements[name], inputs[name])
+            memory.write(places[name], inputs[name])
         counts = []
         for index, command in enumerate(program.commands):
             count = self._execute(index, command, memory)
             counts.append(count)
             if command.ofmap in wanted:
-                kept[command.ofmap] = memory.read(program.placements[command.ofmap])
-        outputs = {name: memory.read(program.placements[name]) for name in program.outputs}
-        return Values(outputs, kept, tuple(counts))
+                kept[command.ofmap] = memory.read(places[command.ofmap])
+        outputs = {name: memory.read(places[name]) for name in program.outputs}
+        left = {name: memory.read(places[name])[-1] for name in program.states}
+        return Values(outputs, kept, tuple(counts), left)
 
     def _execute(self, index: int, command: Command, memory: Memory) -> CommandCounts:
         places = self.program.placements
@@ -94,12 +128,18 @@ class Machine:
         out = np.zeros((operands[0].shape[0], *spec.shape), spec.container)
         inner = _inner(command)
         macs = overflows = 0
-        if isinstance(inner, Matmul):
+        if isinstance(inner, Matmul) and inner.weights_made:
+            for sample in range(out.shape[0]):
+                made = _weights(inner, operands[1][sample])
+                product = _prepare(self.program, command, made)
+                done = _run_product(product, operands[0][sample], out[sample])
+                macs, overflows = macs + done[0], overflows + done[1]
+        elif isinstance(inner, Matmul):
             macs, overflows = _run_product(self._products[index], operands[0], out)
         elif isinstance(inner, Vector):
             run_vector(inner, operands, out)
         else:
-            _run_move(inner, operands[0], out, spec)
+            run_move(inner, operands, out)
         memory.write(places[command.ofmap], out)
         return CommandCounts(macs, out.size, overflows)
 
@@ -108,16 +148,21 @@ def _inner(command: Command) -> Matmul | Vector | Move:
     return command.command if isinstance(command, Host) else command
 
 
-def _run_move(command: Move, source: np.ndarray, out: np.ndarray, spec: TensorSpec) -> None:
-    if not command.before:
-        out[...] = source.reshape(out.shape)
-        return
-    out[...] = command.fill
-    inside = tuple(
-        slice(b, size - a)
-        for b, a, size in zip(command.before, command.after, spec.shape, strict=True)
+def _joined(runs: list[Values]) -> Values:
+    """Runs of one sample each as one run."""
+    counts = tuple(
+        CommandCounts(*(sum(values) for values in zip(*map(astuple, command), strict=True)))
+        for command in zip(*(run.counts for run in runs), strict=True)
     )
-    out[(slice(None), *inside)] = source
+    first = runs[0]
+    outputs = {n: np.concatenate([run.outputs[n] for run in runs]) for n in first.outputs}
+    tensors = {n: np.concatenate([run.tensors[n] for run in runs]) for n in first.tensors}
+    return Values(outputs, tensors, counts, runs[-1].states)
+
+
+def _weights(command: Matmul, made: np.ndarray) -> np.ndarray:
+    nest = command.nest
+    return made.reshape(nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n)
 
 
 def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
@@ -127,37 +172,54 @@ def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
         _HOST_ACCUMULATOR_BITS if on_host else array.accumulator_bits,
         array.overflow == "saturate" and not on_host,
         DATAFLOWS.index(command.dataflow),  # type: ignore[arg-type]
-        array.rows, KINDS[stage.kind], stage.zero_point, stage.clamp_min, stage.clamp_max,
+        array.rows, KINDS[stage.kind], KINDS[stage.tail_kind or stage.kind],
+        command.nest.groups * command.nest.n - stage.tail_channels,
+        stage.zero_point, stage.clamp_min, stage.clamp_max,
     )  # fmt: skip
 
 
 def accumulator_bound(command: Matmul, program: Program) -> int:
     """The largest magnitude any partial sum of ``command`` can reach, whatever its input."""
+    return _bound(command, program, _weights_range(command, program))
+
+
+def _weights_range(command: Matmul, program: Program) -> np.ndarray:
+    """The weights, or where the program makes them the code farthest from their zero point."""
+    if not command.weights_made:
+        return program.constants[command.weights]
+    spec, nest = program.placements[command.weights].spec, command.nest
+    farthest = max((spec.minimum, spec.maximum), key=lambda c: abs(c - command.weight_offset))
+    shape = (nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n)
+    return np.broadcast_to(np.array(farthest, spec.container), shape)
+
+
+def _bound(command: Matmul, program: Program, weights: np.ndarray) -> int:
     spec = program.placements[command.ifmap].spec
     reach = max(
         abs(code - command.ifmap_offset) for code in (spec.minimum, spec.maximum, command.pad_code)
     )
-    weights = np.abs(program.constants[command.weights].astype(np.int64) - command.weight_offset)
-    norms = weights.sum(axis=(1, 2, 3)).reshape(-1) * reach
+    sizes = np.abs(weights.astype(np.int64) - command.weight_offset)
+    norms = sizes.sum(axis=(1, 2, 3)).reshape(-1) * reach
     return int((norms + np.abs(program.constants[command.bias])).max())
 
 
-def _prepare(program: Program, command: Command) -> _Product:
+def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Product:
     inner = _inner(command)
     assert isinstance(inner, Matmul)
     numerics = _numerics(program, inner, isinstance(command, Host))
-    bound = accumulator_bound(inner, program)
+    bound = _bound(inner, program, weights)
     if bound >= 1 << EXACT_BITS:
         raise AssertionError(f"{inner.name}: sums up to {bound} do not fit the datapath's int64")
-    weights = program.constants[inner.weights]
     nest = inner.nest
     taps = np.zeros((0, 0, 0), weights.dtype)
     if nest.n == nest.k == 1:
         taps = np.ascontiguousarray(weights[..., 0, 0].transpose(1, 2, 0))
-    channels = Channels(*(
-        program.constants[name]
-        for name in (inner.bias, inner.requantize.multiplier, inner.requantize.shift)
-    ))  # fmt: skip
+    stage = inner.requantize
+    multiplier, shift = program.constants[stage.multiplier], program.constants[stage.shift]
+    table = np.zeros((0, 0), np.int64)
+    if stage.kind == thresholds.NAME:
+        multiplier, table = np.zeros(shift.size, np.int64), multiplier
+    channels = Channels(program.constants[inner.bias], multiplier, shift, table)
     never_overflows = bound < 1 << (numerics.accumulator_bits - 1)
     return _Product(
         inner, weights, taps, channels, numerics, never_overflows or not numerics.saturating,

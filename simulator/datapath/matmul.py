@@ -18,13 +18,17 @@ import numpy as np
 
 from simulator.dataflows import reduction_segment
 from simulator.fixedpoint.requantize import requantize
+from simulator.fixedpoint.thresholds import THRESHOLDS, reached
 from simulator.fixedpoint.width import fits, saturate, wrap
 from simulator.jit import jit
 from simulator.program.nest import Nest, Tile, tile_at, tile_count
 
 
 class Numerics(NamedTuple):
-    """How a Matmul's integers behave; ``segment_rows`` is the array height that splits a reduction."""
+    """How a Matmul's integers behave; ``array_rows`` is the array height that splits a reduction.
+
+    Channels from ``tail_from`` on go through ``tail_requantizer``.
+    """
 
     ifmap_offset: int
     weight_offset: int
@@ -34,17 +38,21 @@ class Numerics(NamedTuple):
     dataflow: int
     array_rows: int
     requantizer: int
+    tail_requantizer: int
+    tail_from: int
     zero_point: int
     clamp_min: int
     clamp_max: int
 
 
 class Channels(NamedTuple):
-    """Per output channel, int64: bias, and the requantizer's multiplier and shift."""
+    """Per output channel, int64: bias, and the requantizer's multiplier and shift; ``thresholds`` is
+    (channels, levels), empty for other requantizers."""
 
     bias: np.ndarray
     multiplier: np.ndarray
     shift: np.ndarray
+    thresholds: np.ndarray
 
 
 @jit
@@ -178,12 +186,16 @@ def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
                     total = wrap(total, numerics.accumulator_bits)
                 elif clipped[p, c]:
                     overflows += 1
-                code = numerics.zero_point + requantize(
-                    numerics.requantizer,
-                    total,
-                    channels.multiplier[channel],
-                    channels.shift[channel],
-                )
+                kind = numerics.requantizer
+                if channel >= numerics.tail_from:
+                    kind = numerics.tail_requantizer
+                code = np.int64(numerics.zero_point)
+                if kind == THRESHOLDS:
+                    code += reached(channels.thresholds[channel], channels.shift[channel] * total)
+                else:
+                    code += requantize(
+                        kind, total, channels.multiplier[channel], channels.shift[channel]
+                    )
                 out[oy, ox, channel] = min(max(code, numerics.clamp_min), numerics.clamp_max)
     return overflows
 

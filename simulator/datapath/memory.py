@@ -55,10 +55,14 @@ class Memory:
         raw = self._bytes[place.region][:, place.address_bytes : end]
         spec = place.spec
         values = unpack(raw, spec.elements, spec.bits, spec.container)
+        if spec.bipolar:  # the bit, here as 0 or -1, says which of -1 and 1
+            values = (-2 * values - 1).astype(spec.container)
         return values.reshape(raw.shape[0], *spec.shape)
 
     def write(self, place: Placement, values: np.ndarray) -> None:
         """Store (samples, *shape) values of the container type at ``place``."""
         end = place.address_bytes + place.spec.size_bytes
         flat = np.ascontiguousarray(values).reshape(values.shape[0], -1)
+        if place.spec.bipolar:
+            flat = -(flat > 0).astype(place.spec.container)
         self._bytes[place.region][:, place.address_bytes : end] = pack(flat, place.spec.bits)

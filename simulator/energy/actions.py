@@ -17,10 +17,14 @@ _LAW_KIB = 8.0  # capacity at which the table states the scratchpad's energy
 class ActionEnergies(NamedTuple):
     """Picojoules per action, or per bit where the name says so.
 
-    ``mac`` is a multiplication and an addition at the array's own widths, registers not included.
+    ``mac`` is a multiplication and an addition at the array's own widths, registers not included. A
+    multiplier costs per product of its operands' widths, an adder and a shifter per bit of theirs.
     """
 
     mac: float
+    multiplier_per_bit2: float
+    adder_per_bit: float
+    shifter_per_bit: float
     register_per_bit: float
     scratchpad_read_per_bit: float
     scratchpad_write_per_bit: float
@@ -82,6 +86,9 @@ def action_energies(
     mac = mac_pj(table, array.ifmap_bits, array.weight_bits, array.accumulator_bits, bounds)
     return ActionEnergies(
         mac=scale * mac,
+        multiplier_per_bit2=scale * table.mac.multiplier_pj_per_bit2.at(bounds),
+        adder_per_bit=scale * table.mac.adder_pj_per_bit.at(bounds),
+        shifter_per_bit=scale * table.shifter.pj_per_bit.at(bounds),
         register_per_bit=scale * table.register_.write_pj_per_bit.at(bounds),
         scratchpad_read_per_bit=scratchpad,
         scratchpad_write_per_bit=scratchpad * write_over_read,

@@ -12,6 +12,9 @@ from simulator.dataflows import (
     gemm_of,
     grid_of,
 )
+from simulator.fixedpoint import thresholds
+from simulator.fixedpoint.requantize import REQUANTIZERS
+from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.commands import Command, Host, Matmul, Move
@@ -23,7 +26,9 @@ from simulator.program.traffic import (
     ifmap_tile_bytes,
     ofmap_tile_bytes,
     program_numbers,
+    read_elements,
     weight_bytes,
+    weight_key,
     weight_tile_bytes,
 )
 
@@ -33,6 +38,9 @@ class Counts(NamedTuple):
 
     ``register_bits`` are written in PEs as operands and partial sums pass; scratchpad and accumulator
     bits are split into reads and writes; DRAM bytes are packed sizes, whole bursts not counted.
+    ``vector_*`` are operations of a lane on 32-bit words. The multiplications and shifts of a Matmul's
+    output stage are counted by the width of what its requantizer is made of instead: products of a
+    multiplier's operand widths, and bits of adders and of shifters, each summed over the outputs.
     """
 
     macs: int
@@ -45,6 +53,9 @@ class Counts(NamedTuple):
     vector_multiplies: int
     vector_adds: int
     vector_lookups: int
+    stage_multiplier_bits2: int
+    stage_adder_bits: int
+    stage_shifter_bits: int
     dram_read_bytes: int
     dram_write_bytes: int
     wire_bits: int
@@ -87,9 +98,10 @@ def _count(
     last_weights = last_ifmap = -1
     for index in range(tile_count(nest)):
         tile = tile_at(nest, index)
-        if numbers.stream_weights and tile.weight_index != last_weights:
+        weights = weight_key(numbers, tile)
+        if numbers.stream_weights and weights != last_weights:
             dram_read += weight_tile_bytes(nest, numbers, tile)
-            last_weights = tile.weight_index
+            last_weights = weights
         ifmap = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
         second = ifmap_tile_bytes(nest, tile, numbers.second_bits)
         if tile.ifmap_index != last_ifmap:
@@ -117,26 +129,72 @@ def _count(
     )  # fmt: skip
 
 
+NOTHING = Counts(*[0] * len(Counts._fields))
+
+
+def stage_parts(kind: str, accumulator_bits: int) -> tuple[int, int, int]:
+    """(multiplier bits squared, adder bits, shifter bits) that one result of requantizer ``kind`` takes."""
+    found = REQUANTIZERS[kind].hardware(accumulator_bits)
+    multiplier = found.multiplier_bits
+    return (
+        multiplier[0] * multiplier[1] if multiplier else 0,
+        sum(found.adder_bits),
+        sum(found.shifter_bits) + sum(found.normalizer_bits),
+    )
+
+
+def _stage(
+    program: Program, command: Matmul, outputs: int, accumulator_bits: int
+) -> dict[str, int]:
+    """What a Matmul's output stage takes for all outputs; its last channels may have their own kind.
+
+    Thresholds are searched by halving: a comparison, as wide as the accumulator, costs as an addition.
+    Reading them is not counted, as reading scales is not.
+    """
+    stage, channels = command.requantize, command.nest.groups * command.nest.n
+    tail = outputs // channels * stage.tail_channels
+    if stage.kind == thresholds.NAME:
+        levels = program.constants[stage.multiplier].shape[1]
+        whole = last = (0, accumulator_bits * levels.bit_length(), 0)
+    else:
+        whole = stage_parts(stage.kind, accumulator_bits)
+        last = stage_parts(stage.tail_kind or stage.kind, accumulator_bits)
+    sums = [(outputs - tail) * a + tail * b for a, b in zip(whole, last, strict=True)]
+    names = ("stage_multiplier_bits2", "stage_adder_bits", "stage_shifter_bits")
+    return dict(zip(names, sums, strict=True))
+
+
 def _move_counts(command: Move, program: Program) -> Counts:
     """A copy by the DMA: each end is in DRAM or in the scratchpad, and no wire leads to the array."""
-    source = program.placements[command.source].spec.size_bytes
     spec = program.placements[command.ofmap].spec
     made = spec.size_bytes
-    from_dram, to_dram = command.streams.ifmap, command.streams.ofmap
-    return Counts(
-        0, spec.elements, 0, 0 if from_dram else 8 * source, 0 if to_dram else 8 * made, 0, 0, 0, 0,
-        0, source if from_dram else 0, made if to_dram else 0, 0, 0,
+    fetched = ceil_div(read_elements(command, True) * spec.bits, 8)
+    read_bits = read_elements(command, False) * spec.bits
+    to_dram = command.streams.ofmap
+    return NOTHING._replace(
+        outputs=spec.elements, scratchpad_read_bits=read_bits,
+        scratchpad_write_bits=0 if to_dram else 8 * made, dram_read_bytes=fetched,
+        dram_write_bytes=made if to_dram else 0,
     )  # fmt: skip
 
 
 def _host_counts(command: Host, program: Program) -> Counts:
-    """The host reads its operands and weights from DRAM and writes its result there."""
-    read = sum(program.placements[n].spec.size_bytes for n in command.inputs)
+    """The host reads its operands and weights from DRAM and writes its result there.
+
+    Of its first operand it reads no more elements than its nest does: a gather leaves the rest alone.
+    """
+    first, nest = program.placements[command.inputs[0]].spec, command.command.nest
+    touched = min(first.elements, nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k)
+    read = ceil_div(touched * first.bits, 8)
+    read += sum(program.placements[n].spec.size_bytes for n in command.inputs[1:])
     if isinstance(command.command, Matmul):
         read += weight_bytes(command.command)
     write = program.placements[command.ofmap].spec.size_bytes
     outputs = program.placements[command.ofmap].spec.elements
-    return Counts(0, outputs, 0, 0, 0, 0, 0, 0, 0, 0, read, write, 0, command.operations)
+    return NOTHING._replace(
+        outputs=outputs, dram_read_bytes=read, dram_write_bytes=write,
+        host_operations=command.operations,
+    )  # fmt: skip
 
 
 def count_command(
@@ -155,11 +213,17 @@ def count_command(
     lane = command.lane
     # What the DMA brings is written to the scratchpad first, and read from it on the way out; the wires
     # counted lead from the scratchpad to the array or vector unit and back.
-    return Counts(
-        macs, outputs, registers, pad_read + 8 * dram_write, pad_write + 8 * dram_read,
-        acc_read, acc_write, outputs * lane.multiplies, outputs * lane.adds, outputs * lane.lookups,
-        dram_read, dram_write, pad_read + pad_write, 0,
+    done = NOTHING._replace(
+        macs=macs, outputs=outputs, register_bits=registers,
+        scratchpad_read_bits=pad_read + 8 * dram_write,
+        scratchpad_write_bits=pad_write + 8 * dram_read, accumulator_read_bits=acc_read,
+        accumulator_write_bits=acc_write, vector_adds=outputs * lane.adds,
+        vector_lookups=outputs * lane.lookups, dram_read_bytes=dram_read,
+        dram_write_bytes=dram_write, wire_bits=pad_read + pad_write,
     )  # fmt: skip
+    if isinstance(command, Matmul):
+        return done._replace(**_stage(program, command, outputs, device.accumulator_bits))
+    return done._replace(vector_multiplies=outputs * lane.multiplies)
 
 
 def count_program(program: Program, point: OperatingPoint) -> list[Counts]:

@@ -43,12 +43,15 @@ class EnergyModel:
         accumulator = c.accumulator_read_bits * a.accumulator_read_per_bit
         accumulator += c.accumulator_write_bits * a.accumulator_write_per_bit
         vector = c.vector_multiplies * a.vector_multiply + c.vector_adds * a.vector_add
+        vector += c.vector_lookups * a.vector_lookup
+        vector += c.stage_multiplier_bits2 * a.multiplier_per_bit2
+        vector += c.stage_adder_bits * a.adder_per_bit + c.stage_shifter_bits * a.shifter_per_bit
         return {
             "mac": c.macs * a.mac,
             "register": c.register_bits * a.register_per_bit,
             "scratchpad": scratchpad,
             "accumulator": accumulator,
-            "vector": vector + c.vector_lookups * a.vector_lookup,
+            "vector": vector,
             "wire": c.wire_bits * a.wire_per_bit,
             "instruction": a.instruction,
             "dram": 8.0 * (c.dram_read_bytes + c.dram_write_bytes) * a.dram_per_bit,

@@ -72,6 +72,12 @@ class Mac(Section):
     adder_pj_per_bit: PjPerBit
 
 
+class Shifter(Section):
+    """A shift by an amount that is not fixed, or a normalization, per bit of its width."""
+
+    pj_per_bit: PjPerBit
+
+
 class Register(Section):
     write_pj_per_bit: PjPerBit
 
@@ -116,6 +122,7 @@ class EnergyTable(Section):
     voltage_v: Positive
     process: Literal["bulk", "HK-HP", "MG-HP"]
     mac: Mac
+    shifter: Shifter
     register_: Register = Field(alias="register")  # BaseModel itself has a `register`
     scratchpad: Scratchpad
     vector: Vector

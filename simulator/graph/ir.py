@@ -11,7 +11,7 @@ import numpy as np
 from simulator.errors import ModelError
 from simulator.tensor import QuantParams, TensorSpec
 
-Attribute = int | float | str | tuple[int, ...]
+Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
 Attributes = tuple[tuple[str, Attribute], ...]
 
 
@@ -22,15 +22,29 @@ def attributes(**values: Attribute) -> Attributes:
 
 @dataclass(frozen=True)
 class GraphTensor:
-    """A tensor of the graph; ``index`` is its number in the model file.
+    """A tensor of the graph; ``key`` is its number (``.tflite``) or name (``.onnx``) in the model file.
 
-    A constant has its values in ``Graph.constants``.
+    ``file_axes`` are our axes in the file's order, where they differ: the file's value is
+    ``ours.transpose(file_axes)``. A constant has its values in ``Graph.constants``.
     """
 
     name: str
     spec: TensorSpec
     quantization: QuantParams | None
-    index: int
+    key: int | str
+    file_axes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class State:
+    """What a model remembers from one inference to the next.
+
+    The graph reads tensor ``name``; after each inference ``following`` becomes its value. It starts as
+    ``Graph.constants[name]``.
+    """
+
+    name: str
+    following: str
 
 
 @dataclass(frozen=True)
@@ -54,6 +68,16 @@ class Node:
         assert isinstance(value, int)
         return value
 
+    def integers(self, key: str) -> tuple[int, ...]:
+        value = self.attr(key)
+        assert isinstance(value, tuple)
+        return tuple(int(v) for v in value)
+
+    def real(self, key: str) -> float:
+        value = self.attr(key)
+        assert isinstance(value, int | float)
+        return float(value)
+
     def text(self, key: str) -> str:
         value = self.attr(key)
         assert isinstance(value, str)
@@ -74,6 +98,7 @@ class Graph:
     sha256: str = field(default="", compare=False)
     # Tensors of the file that a pass took out by joining their operator to its neighbour.
     fused: tuple[str, ...] = ()
+    states: tuple[State, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
@@ -96,6 +121,18 @@ class Graph:
         for name in self.outputs:
             if name not in known:
                 raise ModelError(self.name, f"graph output {name!r} is made by no operator")
+        for state in self.states:
+            if state.name not in self.constants or state.following not in known:
+                raise ModelError(self.name, f"state {state.name!r} has no first or no next value")
+
+    @property
+    def state_names(self) -> frozenset[str]:
+        """Tensors that keep their values from one inference to the next."""
+        return frozenset(state.name for state in self.states)
+
+    def constant(self, name: str) -> bool:
+        """Whether ``name`` has the same value in every inference."""
+        return name in self.constants and name not in self.state_names
 
     def spec(self, name: str) -> TensorSpec:
         return self.tensors[name].spec

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from simulator.graph.ir import Attributes, Graph, Node, attributes
+from simulator.graph.ir import Attributes, Graph, Node, State, attributes
 
 # Operators whose attribute ``activation`` clamps the output, which a following RELU can join.
 _CLAMPING = {
@@ -15,29 +16,45 @@ _CLAMPING = {
 _RELUS = {"relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1"}
 
 
-def canonicalize(graph: Graph) -> Graph:
-    """All passes, in order."""
-    return drop_dead(fuse_activation(explicit_padding(fold_constants(graph))))
+# The values of a node's outputs where all that it computes with is constant, else None; and a node as its
+# operator wants it, of one as its file holds it. Of operators and files themselves this room knows nothing.
+Evaluate = Callable[[Graph, Node], list[np.ndarray] | None]
+Rewrite = Callable[[Graph, Node], Node]
 
 
-def fold_constants(graph: Graph) -> Graph:
-    """Evaluate what depends on constants alone, and turn shape operands into attributes.
+def canonicalize(
+    graph: Graph, evaluate: Evaluate | None = None, rewrite: Rewrite | None = None
+) -> Graph:
+    """All passes, in order; constants are folded as far as ``evaluate`` can."""
+    graph = drop_dead(graph)
+    if evaluate:
+        graph = fold_constants(graph, evaluate, rewrite)
+    return drop_dead(fuse_activation(explicit_padding(graph)))
 
-    RESHAPE and QUANTIZE of constants do not occur in the models read so far in any other form than a
-    RESHAPE; its shape operand is already said by its output's shape.
+
+def fold_constants(graph: Graph, evaluate: Evaluate, rewrite: Rewrite | None = None) -> Graph:
+    """Rewrite every node, and evaluate those that ``evaluate`` finds to depend on constants alone.
+
+    One after another, since what a node is may depend on a constant that one before it makes.
     """
     constants = dict(graph.constants)
     nodes: list[Node] = []
     for node in graph.nodes:
-        if node.operator != "reshape":
+        names = [n for n in (*node.inputs, *node.outputs) if n]
+        tensors = {n: graph.tensors[n] for n in names}
+        inputs = [n for n in dict.fromkeys(node.inputs) if n]
+        known = {n: constants[n] for n in inputs if n in constants and n not in graph.state_names}
+        made = tuple(n for n in inputs if n not in known)
+        # Of a node alone, whatever was folded before it is a constant, and made nowhere.
+        alone = Graph(graph.name, graph.profile, tensors, known, (node,), made, node.outputs)
+        if rewrite:
+            node = rewrite(alone, node)
+        values = evaluate(alone, node)
+        if values is None:
             nodes.append(node)
             continue
-        source, target = node.inputs[0], node.outputs[0]
-        if source in constants:
-            constants[target] = constants[source].reshape(graph.spec(target).shape)
-            continue
-        shape = attributes(shape=graph.spec(target).shape)
-        nodes.append(replace(node, inputs=(source,), attrs=shape))
+        for name, value in zip(node.outputs, values, strict=True):
+            constants[name] = np.ascontiguousarray(value, graph.spec(name).container)
     return replace(graph, constants=constants, nodes=tuple(nodes))
 
 
@@ -80,13 +97,14 @@ def fuse_activation(graph: Graph) -> Graph:
     both tensors have the same quantization: then the RELU is a second clamp.
     """
     nodes = list(graph.nodes)
+    kept_values = {*graph.outputs, *(state.following for state in graph.states)}
     joined: list[str] = []
     for relu in graph.nodes:
         if relu.operator not in _RELUS:
             continue
         source, target = relu.inputs[0], relu.outputs[0]
         makers = [n for n in nodes if source in n.outputs]
-        if not makers or makers[0].operator not in _CLAMPING or source in graph.outputs:
+        if not makers or makers[0].operator not in _CLAMPING or source in kept_values:
             continue
         maker = makers[0]
         same = graph.tensors[source].quantization == graph.tensors[target].quantization
@@ -107,7 +125,8 @@ def _with(attrs: Attributes, **values: str) -> Attributes:
 
 def drop_dead(graph: Graph) -> Graph:
     """Leave out operators, constants and tensors that no output depends on."""
-    needed = set(graph.outputs)
+    live = _live_states(graph)
+    needed = {*graph.outputs, *(state.following for state in live)}
     kept: list[Node] = []
     for node in reversed(graph.nodes):
         if needed & set(node.outputs):
@@ -118,4 +137,21 @@ def drop_dead(graph: Graph) -> Graph:
     used = needed | kept_outputs
     constants: dict[str, np.ndarray] = {k: v for k, v in graph.constants.items() if k in needed}
     tensors = {k: v for k, v in graph.tensors.items() if k in used}
-    return replace(graph, tensors=tensors, constants=constants, nodes=tuple(reversed(kept)))
+    return replace(
+        graph, tensors=tensors, constants=constants, nodes=tuple(reversed(kept)), states=live
+    )
+
+
+def _live_states(graph: Graph) -> tuple[State, ...]:
+    """States that some output depends on, now or in a later inference."""
+    makers = {name: node for node in graph.nodes for name in node.outputs}
+    following = {state.name: state.following for state in graph.states}
+    reached: set[str] = set()
+    waiting = list(graph.outputs)
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += makers[name].inputs if name in makers else ()
+            waiting += [following[name]] if name in following else ()
+    return tuple(state for state in graph.states if state.name in reached)

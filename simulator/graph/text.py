@@ -31,12 +31,14 @@ def print_graph(graph: Graph) -> str:
     lines = [f'graph "{graph.name}" profile={graph.profile}']
     lines += [f"input  {_tensor(graph, name)}" for name in graph.inputs]
     for name, values in graph.constants.items():
+        kind = "state " if name in graph.state_names else "const "
         digest = hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()[:12]
-        lines.append(f"const  {_tensor(graph, name)} sha256={digest}")
+        lines.append(f"{kind} {_tensor(graph, name)} sha256={digest}")
     for node in graph.nodes:
         inputs = ", ".join(f'"{n}"' if n else "-" for n in node.inputs)
         attrs = " ".join(f"{key}={value}".replace(" ", "") for key, value in node.attrs)
         outputs = ", ".join(_tensor(graph, n) for n in node.outputs)
         lines.append(f"{node.operator} ({inputs}) {attrs}".rstrip() + f" -> {outputs}")
+    lines += [f'next   "{state.name}" = "{state.following}"' for state in graph.states]
     lines += [f'output "{name}"' for name in graph.outputs]
     return "\n".join(lines) + "\n"

@@ -7,6 +7,7 @@ nothing above it. All numbers are integers.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from simulator.program.nest import Nest
 
@@ -18,7 +19,12 @@ class Requantize:
     """The output stage: accumulator -> code.
 
     ``kind`` names a requantizer of ``fixedpoint.requantize.KINDS``; ``multiplier`` and ``shift`` name
-    int64 constants with one entry per output channel.
+    int64 constants with one entry per output channel. The last ``tail_channels`` go through
+    ``tail_kind`` instead: vectorised kernels round what is left over from whole vectors their own way.
+
+    Of kind ``thresholds``, ``multiplier`` names (channels, levels) ascending numbers and ``shift`` a
+    direction, 1 or -1, for each channel: the code is ``zero_point`` and how many of them
+    ``direction * accumulator`` reaches.
     """
 
     kind: str
@@ -27,18 +33,21 @@ class Requantize:
     zero_point: int
     clamp_min: int
     clamp_max: int
+    tail_kind: str = ""
+    tail_channels: int = 0
 
 
 @dataclass(frozen=True)
 class Streams:
     """What a command moves through the DMA rather than finding on chip.
 
-    ``prefetched``: its first weight tile is loaded while the command before it runs.
+    ``inputs`` has one flag for each of the command's ``inputs``. ``weights``: the weights of a Matmul;
+    of a Vector what it loads whole and keeps. ``prefetched``: that, or the first weight tile, is loaded
+    while the command before it runs.
     """
 
+    inputs: tuple[bool, ...] = ()
     weights: bool = False
-    ifmap: bool = False
-    second_ifmap: bool = False
     ofmap: bool = False
     prefetched: bool = False
 
@@ -60,9 +69,10 @@ class LaneWork:
 class Matmul:
     """Convolution, grouped or depthwise convolution, or fully connected: a nest around a product.
 
-    ``weights`` names a constant of shape (groups, kernel_h, kernel_w, k, n); ``bias`` an int64 constant
-    of groups * n. ``ifmap_offset`` is subtracted from every ifmap code as it enters a PE (likewise
-    ``weight_offset``); a tap on padding enters as ``pad_code - ifmap_offset``.
+    ``weights`` names a constant of shape (groups, kernel_h, kernel_w, k, n), or, where
+    ``weights_made`` is set, a tensor with its elements in that order, made by the program; ``bias`` an
+    int64 constant of groups * n. ``ifmap_offset`` is subtracted from every ifmap code as it enters a
+    PE (likewise ``weight_offset``); a tap on padding enters as ``pad_code - ifmap_offset``.
     """
 
     name: str
@@ -82,15 +92,21 @@ class Matmul:
     lane: LaneWork
     streams: Streams = Streams()
     core: int = 0
+    weights_made: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.ifmap,)
+        return (self.ifmap, self.weights) if self.weights_made else (self.ifmap,)
 
 
 @dataclass(frozen=True)
 class Vector:
-    """A function of the vector unit over a nest; ``parameters`` are the function's own numbers."""
+    """A function of the vector unit over a nest; ``parameters`` are the function's own numbers.
+
+    Inputs with as many elements as the nest reads are taken tile by tile (two at most), any other, a
+    table or an operand to be broadcast, is loaded whole before the first tile and kept. Constant
+    inputs are tensors of the program like any other.
+    """
 
     name: str
     operator: str
@@ -110,27 +126,40 @@ class Vector:
         raise KeyError(f"{self.name}: no parameter {key}")
 
 
+class Piece(NamedTuple):
+    """One strided copy: element ``index`` (within ``sizes``) goes from
+    ``source_offset + sum(index * source_strides)`` to ``ofmap_offset + sum(index * ofmap_strides)``.
+
+    Offsets and strides count elements; source strides may be 0 (repeat) or negative (reverse).
+    ``source`` is a place in the Move's ``sources``.
+    """
+
+    source: int
+    sizes: tuple[int, ...]
+    source_offset: int
+    source_strides: tuple[int, ...]
+    ofmap_offset: int
+    ofmap_strides: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Move:
-    """Copy ``source`` to ``ofmap``, where both may lie in different memories.
-
-    ``before`` and ``after`` are elements of ``fill`` put around the source along each dimension (PAD);
-    empty tuples copy as it is.
+    """Copies by the DMA: ``pieces`` of ``sources`` to their places in ``ofmap``; what no piece writes
+    becomes ``fill``. Source and ofmap may lie in different memories.
     """
 
     name: str
     operator: str
-    source: str
+    sources: tuple[str, ...]
     ofmap: str
-    before: tuple[int, ...] = ()
-    after: tuple[int, ...] = ()
+    pieces: tuple[Piece, ...]
     fill: int = 0
     streams: Streams = Streams()
     core: int = 0
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.source,)
+        return self.sources
 
 
 @dataclass(frozen=True)

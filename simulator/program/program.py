@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from simulator.hwconfig import Device
-from simulator.program.commands import Command
+from simulator.program.commands import Command, Matmul
 from simulator.tensor import QuantParams, TensorSpec
 
 DRAM = "dram"
@@ -54,7 +54,9 @@ class StreamBuffer:
 class Program:
     """Commands in order, where their tensors lie, and the constants they name.
 
-    ``capacities`` are the scratchpad regions the addresses refer to. ``resident_weight_bytes`` is above
+    A tensor that has a constant of its own name holds that value before the first command; those named
+    in ``states`` keep what commands write to them for the next inference. ``capacities`` are the
+    scratchpad regions the addresses refer to. ``resident_weight_bytes`` is above
     0 where all weights stay on chip between inferences. ``operating_point`` is the one whose clock the
     tiles were chosen for; the program runs at any.
     """
@@ -72,6 +74,7 @@ class Program:
     capacities: tuple[tuple[str, int], ...]
     resident_weight_bytes: int = 0
     operating_point: str = ""
+    states: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "placements", MappingProxyType(dict(self.placements)))
@@ -92,9 +95,21 @@ class Program:
         return sum(size for size, first, last in self._scratchpad if first <= index <= last)
 
     @cached_property
+    def distinct_buffers(self) -> tuple[StreamBuffer, ...]:
+        """``buffers``; one that holds the same weights for several commands, only once."""
+        found: dict[tuple[object, ...], StreamBuffer] = {}
+        for b in self.buffers:
+            command = self.commands[b.command]
+            kept = b.role == "weights" and not command.streams.weights
+            content = shared_weights(command) if kept else (b.command, b.role)
+            key = (b.region, b.address_bytes, b.size_bytes, b.first, b.last, content)
+            found.setdefault(key, b)
+        return tuple(found.values())
+
+    @cached_property
     def _scratchpad(self) -> list[tuple[int, int, int]]:
         """(bytes, first, last command) of everything in the scratchpad; two names count once."""
-        ranges = [(b.size_bytes, b.first, b.last) for b in self.buffers]
+        ranges = [(b.size_bytes, b.first, b.last) for b in self.distinct_buffers]
         seen: set[tuple[str, int, int]] = set()
         for p in self.placements.values():
             key = (p.region, p.address_bytes, p.first)
@@ -102,6 +117,14 @@ class Program:
                 seen.add(key)
                 ranges.append((p.spec.size_bytes, p.first, p.last))
         return ranges
+
+
+def shared_weights(command: Command) -> tuple[str, ...]:
+    """What a Matmul's weights bring on chip: equal for commands that can use the same copy."""
+    if not isinstance(command, Matmul):
+        return ()
+    stage = command.requantize
+    return command.weights, command.bias, stage.multiplier, stage.shift
 
 
 def constant_digest(values: np.ndarray) -> str:

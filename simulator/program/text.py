@@ -22,6 +22,7 @@ from simulator.program.commands import (
     LaneWork,
     Matmul,
     Move,
+    Piece,
     Requantize,
     Streams,
     Vector,
@@ -31,7 +32,7 @@ from simulator.program.program import Placement, Program, StreamBuffer, constant
 from simulator.program.verify import verify_program
 from simulator.tensor import QuantParams, TensorSpec
 
-_HEADER = "npusim program 1"
+_HEADER = "npusim program 2"
 _COMMANDS: dict[str, type] = {"matmul": Matmul, "vector": Vector, "move": Move}
 # Fields that are themselves records, by field name.
 _RECORDS: dict[str, Any] = {
@@ -75,7 +76,7 @@ def print_program(program: Program) -> str:
             device=program.device.name, device_sha256=program.device.sha256,
             operating_point=program.operating_point,
             inputs=program.inputs, outputs=program.outputs, capacities=program.capacities,
-            resident_weight_bytes=program.resident_weight_bytes,
+            resident_weight_bytes=program.resident_weight_bytes, states=program.states,
         ),
     ]  # fmt: skip
     for p in program.placements.values():
@@ -129,7 +130,12 @@ def _command(kind: str, values: dict[str, Any], where: str) -> Command:
     try:
         for key, value in values.items():
             record = _RECORDS.get(key)
-            arguments[key] = record(**value) if record else _tuples(value)
+            if record:
+                arguments[key] = record(**{k: _tuples(v) for k, v in value.items()})
+            elif key == "pieces":
+                arguments[key] = tuple(Piece(*_tuples(piece)) for piece in value)
+            else:
+                arguments[key] = _tuples(value)
         return wanted(**arguments)
     except TypeError as error:
         raise ProgramError(where, f"not a {kind}: {error}") from None

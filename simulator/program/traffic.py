@@ -7,12 +7,13 @@ there is one account of traffic.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DATAFLOWS, Device, DeviceNumbers
 from simulator.jit import jit
-from simulator.program.commands import Command, Host, Matmul, Move, Vector
+from simulator.program.commands import Command, Host, Matmul, Move, Piece, Vector
 from simulator.program.nest import (
     Nest,
     Tile,
@@ -33,8 +34,9 @@ class CommandNumbers(NamedTuple):
     """One command as plain integers.
 
     ``dataflow`` indexes ``hwconfig.DATAFLOWS``. The ``stream_*`` flags are 1 where the operand comes
-    from or goes to DRAM. ``fixed_cycles`` is the whole cost of a Host command, and the on-chip copy of
-    a Move.
+    from or goes to DRAM. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
+    ``copy_cycles``: what the DMA needs to write a Move's ofmap, run by run. ``fixed_cycles`` is the
+    whole cost of a Host command, and of a Move that stays on chip.
     """
 
     kind: int
@@ -50,46 +52,109 @@ class CommandNumbers(NamedTuple):
     stream_second: int
     stream_ofmap: int
     prefetched: int
+    whole_bytes: int
+    copy_cycles: int
     fixed_cycles: int
 
 
+IFMAP, SECOND_IFMAP, WHOLE = "ifmap", "second_ifmap", "whole"
+
+
+def operand_roles(command: Command, specs: Mapping[str, TensorSpec]) -> tuple[str, ...]:
+    """How each input is taken: tile by tile (``ifmap``, ``second_ifmap``), ``whole`` or as ``weights``."""
+    if isinstance(command, Host | Move):
+        return (IFMAP,) * len(command.inputs)
+    if isinstance(command, Matmul):
+        return (IFMAP, "weights")[: len(command.inputs)]
+    nest = command.nest
+    read = nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k
+    roles: list[str] = []
+    for name in command.inputs:
+        free = [r for r in (IFMAP, SECOND_IFMAP) if r not in roles]
+        roles.append(free[0] if free and specs[name].elements == read else WHOLE)
+    return tuple(roles)
+
+
+def copied_elements(piece: Piece) -> int:
+    """Elements one piece copies."""
+    return math.prod(piece.sizes)
+
+
+def _run_elements(piece: Piece) -> int:
+    """Elements that lie side by side in both places, so that the DMA moves them as one run."""
+    run = 1
+    loops = zip(piece.sizes, piece.source_strides, piece.ofmap_strides, strict=True)
+    for size, source, ofmap in reversed(list(loops)):
+        if size > 1 and (source, ofmap) != (run, run):
+            break
+        run *= size
+    return run
+
+
+def copy_cycles(command: Move, specs: Mapping[str, TensorSpec], device: Device) -> int:
+    """DMA cycles to write a Move's ofmap: every run of neighbours takes whole beats, so does the fill."""
+    spec, beat_bits = specs[command.ofmap], 8 * device.dma.bytes_per_cycle
+    cycles, filled = 0, spec.elements
+    for piece in command.pieces:
+        copied, run = copied_elements(piece), _run_elements(piece)
+        cycles += copied // run * ceil_div(run * spec.bits, beat_bits)
+        filled -= copied
+    return cycles + ceil_div(max(filled, 0) * spec.bits, beat_bits)
+
+
+def read_elements(command: Move, from_dram: bool) -> int:
+    """Elements a Move reads from DRAM, or from the scratchpad."""
+    return sum(
+        copied_elements(piece)
+        for piece in command.pieces
+        if command.streams.inputs[piece.source] == from_dram
+    )
+
+
 def numbers_of(
-    command: Command, specs: dict[str, TensorSpec], device: Device, clock_khz: int
+    command: Command, specs: Mapping[str, TensorSpec], device: Device, clock_khz: int
 ) -> CommandNumbers:
     """``command`` as integers; ``specs`` gives the tensors it names."""
+    if isinstance(command, Host):
+        seconds = device.host.call_latency_s + command.operations / device.host.operations_per_s
+        cycles = math.ceil(seconds * clock_khz * 1000)
+        bits = specs[command.ofmap].bits
+        return CommandNumbers(HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles)
     s = command.streams
-    ifmap_bits = specs[command.inputs[0]].bits
-    ofmap_bits = specs[command.ofmap].bits
-    second_bits = specs[command.inputs[1]].bits if len(command.inputs) > 1 else 0
-    flags = (int(s.weights), int(s.ifmap), int(s.second_ifmap), int(s.ofmap), int(s.prefetched))
+    taken: dict[str, tuple[int, int]] = {IFMAP: (0, 0), SECOND_IFMAP: (0, 0)}
+    whole_bytes = 0
+    for name, role, stream in zip(
+        command.inputs, operand_roles(command, specs), s.inputs, strict=True
+    ):
+        if role == WHOLE:
+            whole_bytes += specs[name].size_bytes * stream
+        elif role in taken:
+            taken[role] = specs[name].bits, int(stream or taken[role][1])
+    (ifmap_bits, ifmap), (second_bits, second) = taken[IFMAP], taken[SECOND_IFMAP]
+    bits = specs[command.ofmap].bits
+    flags = (int(s.weights), ifmap, second, int(s.ofmap), int(s.prefetched))
     if isinstance(command, Matmul):
         return CommandNumbers(
             MATMUL, DATAFLOWS.index(command.dataflow), ifmap_bits, 0,  # type: ignore[arg-type]
-            command.weight_bits, ofmap_bits, command.channel_bits, command.lane.cycles, *flags, 0,
+            command.weight_bits, bits, command.channel_bits, command.lane.cycles, *flags, 0, 0, 0,
         )  # fmt: skip
     if isinstance(command, Vector):
         return CommandNumbers(
-            VECTOR, 0, ifmap_bits, second_bits, 0, ofmap_bits, 0, command.lane.cycles, *flags, 0
-        )
-    if isinstance(command, Move):
-        copied = ceil_div(specs[command.ofmap].size_bytes, device.dma.bytes_per_cycle)
-        on_chip = 0 if s.ifmap or s.ofmap else device.dma.latency_cycles + copied
-        return CommandNumbers(MOVE, 0, ifmap_bits, 0, 0, ofmap_bits, 0, 0, *flags, on_chip)
-    assert isinstance(command, Host)
-    seconds = device.host.call_latency_s + command.operations / device.host.operations_per_s
-    return CommandNumbers(
-        HOST, 0, ifmap_bits, second_bits, 0, ofmap_bits, 0, 0, *flags,
-        math.ceil(seconds * clock_khz * 1000),
-    )  # fmt: skip
+            VECTOR, 0, ifmap_bits, second_bits, 0, bits, 0, command.lane.cycles, *flags,
+            whole_bytes, 0, 0,
+        )  # fmt: skip
+    copied = copy_cycles(command, specs, device)
+    on_chip = 0 if any(s.inputs) or s.ofmap else device.dma.latency_cycles + copied
+    return CommandNumbers(MOVE, 0, bits, 0, 0, bits, 0, 0, *flags, 0, copied, on_chip)
 
 
-def nest_of(command: Command, specs: dict[str, TensorSpec]) -> Nest:
-    """The nest of a command; a Move and a Host command are one tile, and a Move that pads reads less
-    than it makes."""
+def nest_of(command: Command, specs: Mapping[str, TensorSpec]) -> Nest:
+    """The nest of a command; a Move and a Host command are one tile, and a Move reads there only what
+    comes from DRAM."""
     if isinstance(command, Matmul | Vector):
         return command.nest
-    made, read = specs[command.ofmap].elements, specs[command.inputs[0]].elements
-    return untiled(out=(1, made), ifmap=(1, read))
+    read = read_elements(command, True) if isinstance(command, Move) else 0
+    return untiled(out=(1, specs[command.ofmap].elements), ifmap=(1, read))
 
 
 def program_numbers(program: Program, clock_khz: int) -> list[tuple[Nest, CommandNumbers]]:
@@ -102,22 +167,31 @@ def program_numbers(program: Program, clock_khz: int) -> list[tuple[Nest, Comman
 
 
 def weight_bytes(command: Matmul) -> int:
-    """All weights of a command, packed, with the bias and output scaling of its channels."""
+    """All constant weights of a command, packed, with the bias and output scaling of its channels."""
     nest = command.nest
     channels = nest.groups * nest.n
     bits = channels * nest.k * nest.kernel_h * nest.kernel_w * command.weight_bits
+    if command.weights_made:
+        bits = 0
     return ceil_div(bits + channels * command.channel_bits, 8)
 
 
 @jit
 def weight_tile_bytes(nest: Nest, numbers: CommandNumbers, tile: Tile) -> int:
-    """Weights of one tile, packed; a channel's bias and output scaling come with its first weights."""
-    if numbers.weight_bits == 0:
-        return 0
+    """Weights of one tile, packed; a channel's bias and output scaling come with its first weights. Of a
+    Vector, all it keeps."""
+    if numbers.kind == VECTOR:
+        return numbers.whole_bytes
     bits = weight_elements(nest, tile) * numbers.weight_bits
     if tile.first_k:
         bits += (tile.g1 - tile.g0) * (tile.n1 - tile.n0) * numbers.channel_bits
     return ceil_div(bits, 8)
+
+
+@jit
+def weight_key(numbers: CommandNumbers, tile: Tile) -> int:
+    """Equal keys mean the same weights: a Vector keeps what it has loaded."""
+    return 0 if numbers.kind == VECTOR else tile.weight_index
 
 
 @jit
@@ -151,7 +225,8 @@ def vector_cycles(elements: int, lane_cycles: int, lanes: int) -> int:
 
 
 class Footprint(NamedTuple):
-    """Stream buffers of one choice of tiles, in bytes, all copies included."""
+    """Stream buffers of one choice of tiles, in bytes, all copies included; ``weights`` of a Vector is
+    what it keeps."""
 
     ifmap: int
     second: int
@@ -170,11 +245,14 @@ def footprint(nest: Nest, numbers: CommandNumbers, buffers: int) -> Footprint:
     weight_bits = weight_tile * numbers.weight_bits
     weight_bits += nest.tile_g * nest.tile_n * numbers.channel_bits
     weight_copies = buffers if groups * n * k > 1 else 1
+    weight_bytes = ceil_div(weight_bits, 8)
+    if numbers.kind == VECTOR:
+        weight_copies, weight_bytes = 1, numbers.whole_bytes
     ofmap_tile = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
     ofmap_copies = buffers if pixels * groups * n > 1 else 1
     return Footprint(
         numbers.stream_ifmap * ifmap_copies * ceil_div(ifmap_tile * numbers.ifmap_bits, 8),
         numbers.stream_second * ifmap_copies * ceil_div(ifmap_tile * numbers.second_bits, 8),
-        numbers.stream_weights * weight_copies * ceil_div(weight_bits, 8),
+        numbers.stream_weights * weight_copies * weight_bytes,
         numbers.stream_ofmap * ofmap_copies * ceil_div(ofmap_tile * numbers.ofmap_bits, 8),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from simulator.errors import ProgramError
+from simulator.fixedpoint import thresholds
 from simulator.fixedpoint.requantize import KINDS
-from simulator.hwconfig import DATAFLOWS
+from simulator.hwconfig import DATAFLOWS, FUNCTIONS
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
 from simulator.program.nest import ORDERS, retiled
 from simulator.program.program import DRAM, Program
-from simulator.program.traffic import footprint, numbers_of
+from simulator.program.traffic import WHOLE, copied_elements, footprint, numbers_of, operand_roles
 
 
 def verify_program(program: Program) -> Program:
@@ -18,12 +19,16 @@ def verify_program(program: Program) -> Program:
     for name in (*program.inputs, *program.outputs):
         if name not in program.placements:
             raise ProgramError(program.name, f"tensor {name!r} has no place")
-    made = {n for i in program.inputs for n in program.placements if _same_bytes(program, n, i)}
+    given = [*program.inputs, *(n for n in program.placements if n in program.constants)]
+    made = {n for i in given for n in program.placements if _same_bytes(program, n, i)}
     for index, command in enumerate(program.commands):
         where = f"{program.name}: command {index} ({command.operator} {command.name!r})"
         for problem in _problems(program, index, command, made):
             raise ProgramError(where, problem)
         made |= {n for n in program.placements if _same_bytes(program, n, command.ofmap)}
+    for name in program.states:
+        if name not in program.constants or name not in program.placements:
+            raise ProgramError(program.name, f"state {name!r} has no place or no first value")
     for name in program.outputs:
         if name not in made:
             raise ProgramError(program.name, f"output {name!r} is never written")
@@ -67,45 +72,61 @@ def _problems(program: Program, index: int, command: Command, made: set[str]) ->
 
 
 def _move_problems(program: Program, command: Move) -> Iterator[str]:
-    source, made = (program.placements[n].spec for n in (command.source, command.ofmap))
-    if source.dtype != made.dtype:
-        yield f"copies {source.dtype} to {made.dtype}"
-    sizes = tuple(
-        b + size + a
-        for b, size, a in zip(command.before, source.shape, command.after, strict=False)
-    )
-    if command.before and (sizes != made.shape or len(command.after) != len(made.shape)):
-        yield f"pads {list(source.shape)} to {list(sizes)}, but its ofmap is {list(made.shape)}"
-    if not command.before and source.elements != made.elements:
-        yield f"copies {source.elements} elements to {made.elements}"
+    made = program.placements[command.ofmap].spec
+    for name in command.sources:
+        if program.placements[name].spec.dtype != made.dtype:
+            yield f"copies {program.placements[name].spec.dtype} to {made.dtype}"
+    written = 0
+    for piece in command.pieces:
+        if not 0 <= piece.source < len(command.sources):
+            yield f"copies from source {piece.source} of {len(command.sources)}"
+            return
+        source = program.placements[command.sources[piece.source]].spec
+        written += copied_elements(piece)
+        ends = (
+            ("reads", source, piece.source_offset, piece.source_strides),
+            ("writes", made, piece.ofmap_offset, piece.ofmap_strides),
+        )
+        for what, spec, offset, strides in ends:
+            steps = [(n - 1) * s for n, s in zip(piece.sizes, strides, strict=True)]
+            low, high = (
+                offset + sum(min(s, 0) for s in steps),
+                offset + sum(max(s, 0) for s in steps),
+            )
+            if low < 0 or high >= spec.elements or min(piece.sizes, default=1) < 1:
+                yield f"{what} elements {low} to {high} of {spec.elements}"
+    if written > made.elements:
+        yield f"writes {written} elements of {made.elements}"
 
 
 def _stream_problems(
     program: Program, index: int, command: Matmul | Vector | Move
 ) -> Iterator[str]:
-    flags = [command.streams.ifmap, command.streams.second_ifmap]
-    for name, flag in zip(command.inputs, flags, strict=False):
+    if len(command.streams.inputs) != len(command.inputs):
+        yield f"says where {len(command.streams.inputs)} of {len(command.inputs)} inputs lie"
+        return
+    for name, flag in zip(command.inputs, command.streams.inputs, strict=True):
         if flag != (program.placements[name].region == DRAM):
             yield f"says {'stream' if flag else 'on chip'} for {name!r}, which lies elsewhere"
     if command.streams.ofmap != (program.placements[command.ofmap].region == DRAM):
         yield "says otherwise of its ofmap than where that lies"
     if isinstance(command, Move):
         return
-    wanted = {
-        "ifmap": command.streams.ifmap,
-        "second_ifmap": command.streams.second_ifmap,
-        "weights": isinstance(command, Matmul),
-        "ofmap": command.streams.ofmap,
-    }
+    needed = _buffer_bytes(program, command)
+    wanted = {role: size > 0 for role, size in needed.items()}
     buffers = {b.role: b for b in program.buffers if b.command == index}
     if set(buffers) != {role for role, needed in wanted.items() if needed}:
         yield f"has stream buffers for {sorted(buffers)}"
-    needed = _buffer_bytes(program, command)
     for role, buffer in buffers.items():
         if buffer.size_bytes < needed[role]:
             yield f"its {role} need {needed[role]} bytes, not {buffer.size_bytes}"
         if not buffer.first <= index <= buffer.last:
             yield f"its {role} have room during commands {buffer.first} to {buffer.last}"
+    specs = {name: program.placements[name].spec for name in (*command.inputs, command.ofmap)}
+    for name, role in zip(command.inputs, operand_roles(command, specs), strict=True):
+        constant = name in program.constants and name not in program.states
+        if command.streams.prefetched and role in (WHOLE, "weights") and not constant:
+            yield f"prefetches {name!r}, which the program makes"
     early = buffers["weights"].first if "weights" in buffers else index
     if command.streams.prefetched and early >= max(index, 1):
         yield "its prefetched weights have no room while the command before it runs"
@@ -119,7 +140,8 @@ def _buffer_bytes(program: Program, command: Matmul | Vector) -> dict[str, int]:
     nest = command.nest
     need = footprint(nest, numbers, program.device.scratchpad.buffers)._asdict()
     need["second_ifmap"] = need.pop("second")
-    if isinstance(command, Matmul) and not command.streams.weights:
+    kept = isinstance(command, Matmul) and not command.weights_made
+    if kept and not command.streams.weights:
         whole = retiled(nest, nest.out_h, nest.out_w, nest.groups, nest.n, nest.k, nest.order)
         need["weights"] = footprint(whole, numbers._replace(stream_weights=1), 1).weights
     return need
@@ -138,7 +160,8 @@ def _nest_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
     if outputs != program.placements[command.ofmap].spec.elements:
         yield f"its nest makes {outputs} elements"
     read = nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k
-    if any(read != program.placements[name].spec.elements for name in command.inputs):
+    ifmaps = command.inputs[:1] if isinstance(command, Matmul) else ()
+    if any(read != program.placements[name].spec.elements for name in ifmaps):
         yield f"its nest reads {read} elements"
     if isinstance(command, Matmul):
         words = nest.tile_h * nest.tile_w * nest.tile_g * nest.tile_n
@@ -146,13 +169,15 @@ def _nest_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
         available = device.accumulator.capacity_bytes * 8 // device.array.accumulator_bits
         if words * device.accumulator.buffers > available:
             yield f"a tile of {words} outputs exceeds {available} accumulators"
-    elif command.function == "softmax" and (nest.tile_n, nest.tile_k) != (nest.n, nest.k):
-        yield "splits a softmax row"
+    elif (nest.tile_n, nest.tile_k) != (nest.n, nest.k):
+        yield "splits a row that its function takes whole"
 
 
 def _shape_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
     nest = command.nest
     if isinstance(command, Vector):
+        if command.function not in FUNCTIONS:
+            yield f"function {command.function!r}, not one of {', '.join(FUNCTIONS)}"
         return
     shapes = {
         command.weights: (nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n),
@@ -160,13 +185,20 @@ def _shape_problems(program: Program, command: Matmul | Vector) -> Iterator[str]
         command.requantize.multiplier: (nest.groups * nest.n,),
         command.requantize.shift: (nest.groups * nest.n,),
     }
+    if command.weights_made:
+        del shapes[command.weights]
+    levels = program.constants.get(command.requantize.multiplier)
+    if command.requantize.kind == thresholds.NAME and levels is not None:
+        shapes[command.requantize.multiplier] = (nest.groups * nest.n, levels.shape[-1])
     for name, shape in shapes.items():
         if name not in program.constants:
             yield f"constant {name!r} is missing"
         elif program.constants[name].shape != shape:
             yield f"constant {name!r} has shape {program.constants[name].shape}, not {shape}"
-    if command.requantize.kind not in KINDS:
-        yield f"requantizer {command.requantize.kind!r}, not one of {', '.join(KINDS)}"
+    stage = command.requantize
+    for kind in (stage.kind, *([stage.tail_kind] if stage.tail_channels else [])):
+        if kind not in KINDS:
+            yield f"requantizer {kind!r}, not one of {', '.join(KINDS)}"
     if command.dataflow not in DATAFLOWS:
         yield f"dataflow {command.dataflow!r}, not one of {', '.join(DATAFLOWS)}"
 
@@ -185,7 +217,7 @@ def _verify_memory(program: Program) -> None:
     taken += [
         (b.region, b.address_bytes, b.address_bytes + b.size_bytes, b.first, b.last,
          f"{b.role} of command {b.command}")
-        for b in program.buffers
+        for b in program.distinct_buffers
     ]  # fmt: skip
     for region, start, end, _, _, name in taken:
         if start < 0 or (region != DRAM and end > capacities.get(region, -1)):

@@ -22,6 +22,7 @@ from simulator.program.traffic import (
     program_numbers,
     transfer_cycles,
     vector_cycles,
+    weight_key,
     weight_tile_bytes,
 )
 from simulator.program.traffic import VECTOR as VECTOR_COMMAND
@@ -63,13 +64,14 @@ def _fill(
     for index in range(plan.shape[0]):
         tile = tile_at(nest, index)
         row = plan[index]
-        if numbers.stream_weights and tile.weight_index != last_weights:
+        weights = weight_key(numbers, tile)
+        if numbers.stream_weights and weights != last_weights:
             cycles = transfer_cycles(weight_tile_bytes(nest, numbers, tile), device)
             if numbers.prefetched and index == 0:
                 prefetch = cycles
             else:
                 row[OPERANDS] += cycles
-            last_weights = tile.weight_index
+            last_weights = weights
         if tile.ifmap_index != last_ifmap:
             if numbers.stream_ifmap:
                 size = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
@@ -79,9 +81,8 @@ def _fill(
                 row[OPERANDS] += transfer_cycles(size, device)
             last_ifmap = tile.ifmap_index
         if numbers.kind == MOVE and not numbers.stream_ofmap:
-            # The DMA writes the padding too, which did not come over the bus.
-            written = ceil_div(ofmap_tile_bytes(numbers, tile), device.dma_bytes_per_cycle)
-            row[OPERANDS] = max(row[OPERANDS], written)
+            # The DMA writes every run, and what it fills in, which did not come over the bus.
+            row[OPERANDS] = max(row[OPERANDS], numbers.copy_cycles)
         if numbers.kind == MATMUL:
             gemm = gemm_of(nest, tile)
             one = work(numbers.dataflow, device.overlap, gemm, grid)
@@ -105,6 +106,7 @@ def _fill(
                 row[VECTOR] += row[STALL]
             if numbers.stream_ofmap:
                 row[RESULT] = transfer_cycles(ofmap_tile_bytes(numbers, tile), device)
+                row[RESULT] = max(row[RESULT], numbers.copy_cycles)
     return prefetch
 
 

@@ -11,8 +11,9 @@ from simulator.datapath.explain import explain_output
 from simulator.datapath.machine import Machine
 from simulator.fixedpoint.requantize import KINDS, requantize
 from simulator.importers.tflite import read_tflite
+from simulator.program.commands import Move
 
-PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
+PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected", "transpose_conv", "batch_matmul")
 
 
 ACCUMULATORS = [
@@ -29,11 +30,15 @@ def test_every_output_of_small_layers(name: str, array: dict[str, int | str]) ->
     for seed in range(40):
         rng = np.random.default_rng(seed + 500)
         layer = LAYERS[name](rng)
-        program = compile_tightly(rng, read_tflite(layer.content, name), **array)
-        outputs = Machine(program).run(layer.inputs).outputs["y"][0]
-        (command,) = program.commands
+        program = compile_tightly(
+            rng, read_tflite(layer.content, name), ifmap_bits=16, weight_bits=16, **array
+        )
+        (command,) = (c for c in program.commands if not isinstance(c, Move))
+        run = Machine(program).run(layer.inputs, keep=program.placements)
+        values = {**layer.inputs, **run.tensors}
+        outputs = values[command.ofmap][0]
         for index in list(np.ndindex(*outputs.shape))[:200]:
-            e = explain_output(program, command, [layer.inputs["x"][0]], index)
+            e = explain_output(program, command, [values[n][0] for n in command.inputs], index)
             assert e is not None
             code = e.zero_point + requantize(KINDS[e.requantizer], e.kept, e.multiplier, e.shift)
             assert min(max(code, e.clamp_min), e.clamp_max) == outputs[index]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import every_command
 import numpy as np
@@ -15,8 +16,9 @@ from variants import TIMING_VARIANTS, variant
 
 from simulator.compiler import compile_graph
 from simulator.datapath.machine import Machine
-from simulator.energy.counts import Counts, count_program
+from simulator.energy.counts import Counts, count_program, stage_parts
 from simulator.importers.tflite import read_tflite
+from simulator.ops import operator
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
 from simulator.program.nest import ROWS_OUTER, Nest, tile_count
 from simulator.program.program import Program
@@ -112,9 +114,20 @@ def add_product(
 
 def recount(program: Program, command: Matmul | Vector) -> Counter[str]:
     nest, total, last = command.nest, Counter[str](), {"w": None, "i": None}
-    bits = [program.placements[name].spec.bits for name in command.inputs]
+    specs = [program.placements[name].spec for name in command.inputs]
+    read = nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k
+    # What is not read element by element, such as a table, is loaded once as a whole.
+    # Weights that the program makes come with the tiles' weights.
+    product = isinstance(command, Matmul)
+    if product:
+        specs = specs[:1]
+    tiled = [product or s.elements == read for s in specs]
+    bits = [s.bits for s, t in zip(specs, tiled, strict=True) if t]
+    given = command.streams.inputs[: len(specs)]
+    streams = [s for s, t in zip(given, tiled, strict=True) if t]
+    for spec, stream, t in zip(specs, given, tiled, strict=True):
+        total["dram_read"] += spec.size_bytes * (stream and not t)
     out_bits = program.placements[command.ofmap].spec.bits
-    streams = (command.streams.ifmap, command.streams.second_ifmap)
     acc_bits = program.device.array.accumulator_bits
     for tile in tiles_of(nest):
         channels = size(tile["g"]) * size(tile["n"])
@@ -169,11 +182,19 @@ def test_counts_equal_a_recount(kind: str) -> None:
             if isinstance(command, Matmul | Vector):
                 assert named(counts) == {**named(counts), **recount(program, command)}
                 lane = command.lane
-                assert counts.vector_multiplies == counts.outputs * lane.multiplies
+                product = isinstance(command, Matmul)
+                bare = isinstance(command, Matmul) and command.requantize.kind == "none"
+                assert counts.vector_multiplies == (
+                    0 if product else counts.outputs * lane.multiplies
+                )
+                assert (counts.stage_adder_bits > 0) == (product and not bare)
                 assert counts.vector_adds == counts.outputs * lane.adds
                 assert counts.vector_lookups == counts.outputs * lane.lookups
                 tiled += tile_count(command.nest) > 1
-    assert tiled >= CASES // 5 or kind in ("pad", "reshape")
+    # What moves elements only, or runs on the host, has few tiles, or none.
+    described = operator(kind)
+    exempt = "DATA" in vars(described) or described.COMMAND.startswith("host")
+    assert tiled >= CASES // 5 or exempt
 
 
 @pytest.mark.parametrize("dataflow", ["weight_stationary", "output_stationary", "input_stationary"])
@@ -197,6 +218,53 @@ def test_static_counts_equal_the_datapath_s(model: str, changes: dict) -> None:
         run = Machine(program).run({program.inputs[0]: x}).counts
         for (_, static), done in zip(counted(program), run, strict=True):
             assert (samples * static.macs, samples * static.outputs) == (done.macs, done.outputs)
+
+
+# Per result, by hand: (product of the multiplier's widths, adder bits, shifter and normalizer bits).
+STAGES = {
+    # 32 x 32 multiplier, two roundings to 32 bits, a left and a right shift of 32 bits.
+    "double_rounding": (32 * 32, 64, 64),
+    "double_rounding_up": (32 * 32, 64, 64),
+    # 24 x 24; magnitude, two roundings to 24 bits, exponents, last rounding; shift and normalizer of 32.
+    "float32_even": (24 * 24, 32 + 24 + 24 + 8 + 32, 32 + 32),
+    # 32 x 53; no rounding on the way in; the last shift is 53 bits wide.
+    "float64_away": (32 * 53, 32 + 53 + 11 + 32, 53 + 32),
+    "power_of_two": (0, 32, 32),
+    "reduced_multiplier": (32 * 16, 32, 48),
+}
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_parts_of_an_output_stage(kind: str) -> None:
+    assert stage_parts(kind, 32) == STAGES[kind]
+
+
+def test_an_output_stage_is_counted_by_its_requantizer_and_that_of_its_last_channels() -> None:
+    program = compile_graph(graph_of("digits"), variant("wear", {}))
+    index = next(i for i, c in enumerate(program.commands) if c.operator == "depthwise_conv_2d")
+    command = program.commands[index]
+    assert isinstance(command, Matmul)
+    assert command.requantize.kind == "double_rounding"
+    outputs = program.placements[command.ofmap].spec.elements
+    channels = command.nest.groups * command.nest.n
+    tailed = replace(
+        command, requantize=replace(
+            command.requantize, kind="float32_even", tail_kind="power_of_two", tail_channels=3
+        ),
+    )  # fmt: skip
+    for made, parts in ((command, STAGES["double_rounding"]), (tailed, None)):
+        commands = (*program.commands[:index], made, *program.commands[index + 1 :])
+        found = counted(replace(program, commands=commands))[index][1]
+        tail = outputs // channels * 3
+        expected = [
+            outputs * part if parts else (outputs - tail) * a + tail * b
+            for part, a, b in zip(
+                parts or (0, 0, 0), STAGES["float32_even"], STAGES["power_of_two"], strict=True
+            )
+        ]
+        assert [
+            found.stage_multiplier_bits2, found.stage_adder_bits, found.stage_shifter_bits
+        ] == expected  # fmt: skip
 
 
 def test_host_and_move() -> None:

@@ -27,6 +27,9 @@ CHARGED = {
     "vector_multiplies": ("vector", "vector_multiply"),
     "vector_adds": ("vector", "vector_add"),
     "vector_lookups": ("vector", "vector_lookup"),
+    "stage_multiplier_bits2": ("vector", "multiplier_per_bit2"),
+    "stage_adder_bits": ("vector", "adder_per_bit"),
+    "stage_shifter_bits": ("vector", "shifter_per_bit"),
     "wire_bits": ("wire", "wire_per_bit"),
 }
 

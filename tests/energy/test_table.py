@@ -90,6 +90,10 @@ def test_horowitz(table: EnergyTable, got: Any, published: float, tolerance: flo
 def test_actions_at_the_tables_own_node(table: EnergyTable) -> None:
     got = energies(table)
     assert got.mac == pytest.approx(0.0031 * 64 + 0.0031 * 32)
+    assert (got.multiplier_per_bit2, got.adder_per_bit) == (0.0031, 0.0031)
+    # A double-rounding output stage costs little more than one 32-bit multiply of a lane.
+    stage = 1024 * got.multiplier_per_bit2 + 64 * (got.adder_per_bit + got.shifter_per_bit)
+    assert 1.1 < stage / got.vector_multiply < 1.3
     assert got.scratchpad_read_per_bit == pytest.approx(0.156)  # four banks of 8 KiB
     assert got.accumulator_read_per_bit == pytest.approx(0.156 / 8**0.5)  # four banks of 1 KiB
     assert got.wire_per_bit == pytest.approx(2 * 0.24)
@@ -265,7 +269,9 @@ def test_several_problems_are_counted() -> None:
 
 
 def test_unknown_section_names_the_known_ones() -> None:
-    with pytest.raises(DeviceError, match=r"tlb: unknown key; .*mac, register, scratchpad"):
+    with pytest.raises(
+        DeviceError, match=r"tlb: unknown key; .*mac, shifter, register, scratchpad"
+    ):
         parse_toml(_text() + "\n[tlb]\nx = 1\n", "t.toml", EnergyTable)
 
 

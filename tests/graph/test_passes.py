@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ from tflite_builder import Op, Tensor, build_model
 
 from simulator.compiler import compile_graph
 from simulator.datapath.machine import Machine
-from simulator.graph import Graph
-from simulator.graph.passes import canonicalize
+from simulator.errors import ModelError
+from simulator.graph import Graph, GraphTensor, Node, State, attributes
+from simulator.graph.passes import canonicalize, fold_constants
 from simulator.graph.text import print_graph
 from simulator.importers.tflite import read_tflite
+from simulator.ops import constant_values
+from simulator.tensor import QuantParams, TensorSpec
 
 RELU = 1  # as a fused activation
 CONV = {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
@@ -135,6 +139,99 @@ def test_a_reshape_of_a_constant_is_folded() -> None:
     graph = graph_and_check(tensors, ops, ["y"])
     assert kinds(graph) == ["fully_connected"]
     np.testing.assert_array_equal(graph.constants["w"], weights.reshape(4, 6))
+
+
+def test_a_transpose_of_weights_is_folded() -> None:
+    stored = np.arange(-12, 12, dtype=np.int8).reshape(6, 4)
+    scales = np.array([0.25, 0.5, 0.125, 1.0], np.float32)
+    tensors = [
+        tensor("x", shape=(1, 6)), Tensor("stored", (6, 4), "i8", scales, 0, stored, 1),
+        Tensor("p", (2,), "i32", data=np.array([1, 0], np.int32)), Tensor("w", (4, 6), "i8", scales),
+        tensor("y", 8.0, shape=(1, 4)),
+    ]  # fmt: skip
+    ops = [Op("TRANSPOSE", ["stored", "p"], "w"), Op("FULLY_CONNECTED", ["x", "w"], "y")]
+    graph = graph_and_check(tensors, ops, ["y"])
+    assert kinds(graph) == ["fully_connected"]
+    np.testing.assert_array_equal(graph.constants["w"], stored.T)
+    assert graph.constants["w"].flags.c_contiguous
+
+
+def test_folding_goes_on_through_several_outputs() -> None:
+    """SPLIT of constants, then PACK of its parts, then what is added: only the PACK's value is left."""
+    values = np.arange(8, dtype=np.int8).reshape(2, 4)
+    tensors = [
+        tensor("x", shape=(2, 2, 2)), tensor("y", shape=(3, 2, 2)),
+        Tensor("c", (2, 4), "i8", 0.5, -3, values), tensor("a", shape=(2, 2)), tensor("b", shape=(2, 2)),
+        tensor("p", shape=(1, 2, 2)), tensor("unused", shape=(1, 2, 2)),
+        Tensor("axis", (), "i32", data=np.array(1, np.int32)),
+        Tensor("zero", (), "i32", data=np.array(0, np.int32)),
+    ]  # fmt: skip
+    ops = [
+        Op("SPLIT", ["axis", "c"], "a", {"NumSplits": 2}, more_outputs=["b"]),
+        Op("EXPAND_DIMS", ["b", "zero"], "p"), Op("EXPAND_DIMS", ["a", "zero"], "unused"),
+        Op("CONCATENATION", ["x", "p"], "y", {"Axis": 0}),
+    ]  # fmt: skip
+    graph = graph_and_check(tensors, ops, ["y"])
+    assert kinds(graph) == ["concatenation"]
+    assert list(graph.constants) == ["p"]
+    np.testing.assert_array_equal(graph.constants["p"], values[np.newaxis, :, 2:])
+
+
+def test_what_breaks_a_rule_is_refused_not_folded() -> None:
+    tensors = [
+        tensor("x", shape=(2, 2)), tensor("m", shape=(2, 2)), tensor("y", shape=(4, 2)),
+        Tensor("c", (2, 2), "i8", 0.5, -3, np.zeros((2, 2), np.int8)),
+        Tensor("p", (2,), "i32", data=np.array([1, 1], np.int32)),
+    ]  # fmt: skip
+    ops = [Op("TRANSPOSE", ["c", "p"], "m"), Op("CONCATENATION", ["x", "m"], "y", {"Axis": 0})]
+    with pytest.raises(ModelError, match="every dimension once"):
+        read_tflite(build_model(tensors, ops, ["x"], ["y"]), "broken")
+
+
+def test_a_state_is_not_folded() -> None:
+    spec = TensorSpec((2, 3), "i8")
+    params = QuantParams((0.5,), (0,))
+    names = ("state", "x", "m")
+    found = {n: GraphTensor(n, spec, params, n) for n in names}
+    found["m"] = GraphTensor("m", TensorSpec((3, 2), "i8"), params, "m")
+    constants = {"state": np.zeros((2, 3), np.int8)}
+    nodes = (Node("m", "transpose", ("state",), ("m",), attributes(perm=(1, 0))),)
+    graph = Graph(
+        "g", "tflite", found, constants, nodes, ("x",), ("m",), states=(State("state", "x"),)
+    )
+    assert kinds(fold_constants(graph, constant_values)) == ["transpose"]
+    fixed = replace(graph, states=())
+    assert not fold_constants(fixed, constant_values).nodes
+
+
+def test_a_reshape_to_another_scale_reinterprets() -> None:
+    tensors = [tensor("x"), tensor("m", 0.25, 9, shape=(8, 5)), tensor("y", 0.125, 0, shape=(8, 5))]
+    ops = [Op("RESHAPE", ["x"], "m", {"NewShape": [8, 5]}), Op("QUANTIZE", ["m"], "y")]
+    graph = graph_and_check(tensors, ops, ["y"])
+    assert kinds(graph) == ["reinterpret", "quantize"]
+    assert len(compile_graph(graph, small_device()).commands) == 1
+
+
+@pytest.mark.parametrize("said", [[8, 5], [-1, 5], [8, -1]])
+def test_a_shape_may_leave_one_size_out(said: list[int]) -> None:
+    tensors = [tensor("x"), tensor("y", shape=(8, 5))]
+    graph = graph_and_check(tensors, [Op("RESHAPE", ["x"], "y", {"NewShape": said})], ["y"])
+    assert graph.nodes[0].attr("shape") == (8, 5)
+
+
+@pytest.mark.parametrize("said", [[-1, -1], [8, 6], [0, -1], [-40, -1], [-8, -5]])
+def test_a_shape_that_does_not_fit_is_refused(said: list[int]) -> None:
+    tensors = [tensor("x"), tensor("y", shape=(8, 5))]
+    content = build_model(tensors, [Op("RESHAPE", ["x"], "y", {"NewShape": said})], ["x"], ["y"])
+    with pytest.raises(ModelError, match="new shape is a constant"):
+        read_tflite(content, "broken")
+
+
+def test_a_shape_made_at_run_time_is_refused() -> None:
+    tensors = [tensor("x"), Tensor("s", (2,), "i32"), tensor("y", shape=(8, 5))]
+    content = build_model(tensors, [Op("RESHAPE", ["x", "s"], "y")], ["x", "s"], ["y"])
+    with pytest.raises(ModelError, match="made at run time"):
+        read_tflite(content, "broken")
 
 
 def test_a_reshape_s_operand_becomes_its_attribute() -> None:

@@ -101,7 +101,7 @@ def test_moves_are_charged_where_they_go() -> None:
 def test_a_spilled_pad_reads_only_what_there_is() -> None:
     program = program_of(softmax=True, room=TIGHT)
     index = next(i for i, c in enumerate(program.commands) if c.operator == "pad")
-    assert program.commands[index].streams.ifmap
+    assert program.commands[index].streams.inputs == (True,)
     counts = count_program(program, program.device.operating_point())
     assert counts[index].dram_read_bytes == 144
     timing = time_program(program, program.device.operating_point()).commands[index]

@@ -1,4 +1,4 @@
-"""LiteRT's reference kernels on a model in memory: the outside oracle of the conformance tests."""
+"""LiteRT's kernels on a model in memory: the outside oracle of the conformance tests."""
 
 from __future__ import annotations
 
@@ -8,20 +8,30 @@ from typing import Any
 import numpy as np
 import pytest
 
+# Numeric profile -> the resolver whose kernels it names: XNNPACK comes with the default one.
+RESOLVERS = {
+    "tflite": "BUILTIN_REF", "ruy": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "xnnpack": "AUTO",
+}  # fmt: skip
+
 
 class LiteRTRunner:
-    """One model in an interpreter without delegates or optimised kernels."""
+    """One model in an interpreter with the kernels of ``profile``, by default the reference's."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, profile: str = "tflite") -> None:
         module: Any = pytest.importorskip("ai_edge_litert.interpreter")
         self._interpreter = module.Interpreter(
             model_content=content,
-            experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
-            experimental_preserve_all_tensors=True,
+            experimental_op_resolver_type=getattr(module.OpResolverType, RESOLVERS[profile]),
+            experimental_preserve_all_tensors=profile == "tflite",
         )
         self._interpreter.allocate_tensors()
         self._inputs = {d["name"]: d["index"] for d in self._interpreter.get_input_details()}
         self._outputs = {d["name"]: d["index"] for d in self._interpreter.get_output_details()}
+
+    @property
+    def delegated(self) -> bool:
+        """Whether a delegate runs any part of the model."""
+        return any(op["op_name"] == "DELEGATE" for op in self._interpreter._get_ops_details())
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Outputs by name; every array has samples as its first axis."""

@@ -115,10 +115,10 @@ def litert(name: str, inputs: np.ndarray, only_output: bool = False) -> Referenc
     wanted = graph.outputs if only_output else [node.outputs[0] for node in graph.nodes]
     found: dict[str, list[np.ndarray]] = {tensor: [] for tensor in wanted}
     for sample in inputs:
-        interpreter.set_tensor(graph.tensors[graph.inputs[0]].index, sample)
+        interpreter.set_tensor(graph.tensors[graph.inputs[0]].key, sample)
         interpreter.invoke()
         for tensor, values in found.items():
-            values.append(interpreter.get_tensor(graph.tensors[tensor].index).reshape(-1).copy())
+            values.append(interpreter.get_tensor(graph.tensors[tensor].key).reshape(-1).copy())
     operators = len(interpreter._get_ops_details())
     return Reference(inputs, {t: np.stack(v) for t, v in found.items()}, operators)
 

@@ -11,6 +11,7 @@ import numpy as np
 import tflite
 
 _TYPES = {
+    "i4": tflite.TensorType.INT4,
     "i8": tflite.TensorType.INT8,
     "u8": tflite.TensorType.UINT8,
     "i16": tflite.TensorType.INT16,
@@ -33,6 +34,56 @@ _OPERATORS = {
     "RELU6": ("", 2),
     "RELU_N1_TO_1": ("", 1),
     "PAD": ("PadOptions", 2),
+    "UNIDIRECTIONAL_SEQUENCE_LSTM": ("UnidirectionalSequenceLSTMOptions", 3),
+    "SVDF": ("SVDFOptions", 3),
+    "LOGISTIC": ("", 3),
+    "TANH": ("", 3),
+    "GELU": ("GeluOptions", 2),
+    "RSQRT": ("", 2),
+    "EXP": ("ExpOptions", 2),
+    "HARD_SWISH": ("HardSwishOptions", 1),
+    "LEAKY_RELU": ("LeakyReluOptions", 2),
+    "SUB": ("SubOptions", 3),
+    "MUL": ("MulOptions", 4),
+    "MEAN": ("ReducerOptions", 3),
+    "SUM": ("ReducerOptions", 2),
+    "REDUCE_MAX": ("ReducerOptions", 2),
+    "REDUCE_MIN": ("ReducerOptions", 2),
+    "BATCH_MATMUL": ("BatchMatMulOptions", 3),
+    "PRELU": ("", 1),
+    "RESIZE_BILINEAR": ("ResizeBilinearOptions", 4),
+    "RESIZE_NEAREST_NEIGHBOR": ("ResizeNearestNeighborOptions", 4),
+    "ARG_MAX": ("ArgMaxOptions", 2),
+    "ARG_MIN": ("ArgMinOptions", 2),
+    "TRANSPOSE_CONV": ("TransposeConvOptions", 3),
+    "DEQUANTIZE": ("DequantizeOptions", 3),
+    "TRANSPOSE": ("TransposeOptions", 2),
+    "SLICE": ("SliceOptions", 2),
+    "STRIDED_SLICE": ("StridedSliceOptions", 2),
+    "SPLIT": ("SplitOptions", 2),
+    "SPLIT_V": ("SplitVOptions", 2),
+    "CONCATENATION": ("ConcatenationOptions", 2),
+    "PACK": ("PackOptions", 2),
+    "UNPACK": ("UnpackOptions", 2),
+    "PADV2": ("PadV2Options", 2),
+    "MIRROR_PAD": ("MirrorPadOptions", 2),
+    "SPACE_TO_DEPTH": ("SpaceToDepthOptions", 2),
+    "DEPTH_TO_SPACE": ("DepthToSpaceOptions", 1),
+    "SPACE_TO_BATCH_ND": ("SpaceToBatchNDOptions", 2),
+    "BATCH_TO_SPACE_ND": ("BatchToSpaceNDOptions", 2),
+    "SQUEEZE": ("SqueezeOptions", 1),
+    "EXPAND_DIMS": ("ExpandDimsOptions", 1),
+    "GATHER": ("GatherOptions", 2),
+    "GATHER_ND": ("GatherNdOptions", 2),
+    "TILE": ("TileOptions", 2),
+    "BROADCAST_TO": ("BroadcastToOptions", 2),
+    "CAST": ("CastOptions", 1),
+    "MAXIMUM": ("MaximumMinimumOptions", 2),
+    "MINIMUM": ("MaximumMinimumOptions", 2),
+    "FLOOR_DIV": ("FloorDivOptions", 1),
+    "DIV": ("DivOptions", 1),
+    "SQRT": ("", 1),
+    "ABS": ("AbsOptions", 2),
 }
 
 
@@ -47,6 +98,7 @@ class Tensor:
     zero_point: int = 0
     data: np.ndarray | None = None
     axis: int = 0
+    variable: bool = False  # keeps its value from one invocation to the next
 
 
 @dataclass(frozen=True)
@@ -57,6 +109,10 @@ class Op:
     inputs: Sequence[str]
     output: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    intermediates: Sequence[str] = ()  # tensors that only carry quantization
+    version: int | None = None  # of the operator; by default the 8-bit kernels' version
+    more_outputs: Sequence[str] = ()  # after ``output``
+    custom_options: bytes = b""  # of a kind "CUSTOM <name>"
 
 
 def _table(builder: Any, name: str, fields: Mapping[str, Any]) -> int:
@@ -96,16 +152,27 @@ def _tensor(builder: Any, tensor: Tensor, buffer: int) -> int:
     }
     if tensor.scale is not None:
         fields["Quantization"] = _quantization(builder, tensor)
+    if tensor.variable:
+        fields["IsVariable"] = True
     return _table(builder, "Tensor", fields)
 
 
+def _described(op: Op) -> tuple[str, int]:
+    """Options table and version of an operator."""
+    return ("", 1) if op.kind.startswith("CUSTOM ") else _OPERATORS[op.kind]
+
+
 def _operator(builder: Any, op: Op, index: Mapping[str, int], code: int) -> int:
-    options, _ = _OPERATORS[op.kind]
+    options, _ = _described(op)
     fields: dict[str, Any] = {
         "OpcodeIndex": code,
         "Inputs": _vector(builder, [index[n] if n else -1 for n in op.inputs], np.int32),
-        "Outputs": _vector(builder, [index[op.output]], np.int32),
+        "Outputs": _vector(builder, [index[n] for n in (op.output, *op.more_outputs)], np.int32),
     }
+    if op.intermediates:
+        fields["Intermediates"] = _vector(builder, [index[n] for n in op.intermediates], np.int32)
+    if op.custom_options:
+        fields["CustomOptions"] = builder.CreateByteVector(op.custom_options)
     if options:
         values = {
             key: _vector(builder, value, np.int32) if isinstance(value, list | tuple) else value
@@ -124,6 +191,9 @@ def _buffers(builder: Any, tensors: Sequence[Tensor]) -> tuple[list[int], list[i
             used.append(0)
             continue
         raw = np.ascontiguousarray(tensor.data).tobytes()
+        if tensor.dtype == "i4":  # two to a byte, the first in the low half
+            nibbles = np.append(tensor.data.reshape(-1).astype(np.uint8) & 15, np.uint8(0))
+            raw = (nibbles[:-1:2] | nibbles[1::2] << 4).tobytes()
         builder.Prep(16, len(raw))  # the schema's force_align, which the Python builder ignores
         data = builder.CreateByteVector(raw)
         used.append(len(offsets))
@@ -137,10 +207,13 @@ def build_model(
     """The bytes of a model file with one subgraph."""
     builder: Any = flatbuffers.Builder(1024)
     index = {t.name: i for i, t in enumerate(tensors)}
-    kinds = list(dict.fromkeys(op.kind for op in ops))
+    kinds = list(dict.fromkeys((op.kind, op.version or _described(op)[1]) for op in ops))
     buffers, used = _buffers(builder, tensors)
     written = [_tensor(builder, t, b) for t, b in zip(tensors, used, strict=True)]
-    operators = [_operator(builder, op, index, kinds.index(op.kind)) for op in ops]
+    operators = [
+        _operator(builder, op, index, kinds.index((op.kind, op.version or _described(op)[1])))
+        for op in ops
+    ]
     subgraph = {
         "Tensors": _offsets(builder, written),
         "Inputs": _vector(builder, [index[n] for n in inputs], np.int32),
@@ -149,10 +222,14 @@ def build_model(
     }
     subgraphs = _offsets(builder, [_table(builder, "SubGraph", subgraph)])
     codes = []
-    for kind in kinds:
-        number = getattr(tflite.BuiltinOperator, kind)
-        fields = {"DeprecatedBuiltinCode": number, "BuiltinCode": number}
-        codes.append(_table(builder, "OperatorCode", {**fields, "Version": _OPERATORS[kind][1]}))
+    for kind, version in kinds:
+        builtin, _, name = kind.partition(" ")
+        number = getattr(tflite.BuiltinOperator, builtin)
+        # The older field has eight bits; 127 there says that the number is in the newer one.
+        fields = {"DeprecatedBuiltinCode": min(number, 127), "BuiltinCode": number}
+        if name:
+            fields["CustomCode"] = builder.CreateString(name)
+        codes.append(_table(builder, "OperatorCode", {**fields, "Version": version}))
     model = {
         "Version": 3,
         "OperatorCodes": _offsets(builder, codes),

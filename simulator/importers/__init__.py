@@ -10,12 +10,24 @@ from simulator.graph import Graph
 
 def load_graph(path: Path) -> Graph:
     """The canonical, checked graph of a model file, by its suffix."""
-    if path.suffix.lower() == ".tflite":
+    suffix = path.suffix.lower()
+    if suffix not in (".tflite", ".onnx"):
+        given = path.suffix or "without a suffix"
+        raise ModelError(str(path), f"file type {given}", ".tflite, .onnx")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
+    if suffix == ".tflite":
         from simulator.importers.tflite import read_tflite
 
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
         return read_tflite(content, path.name)
-    raise ModelError(str(path), f"file type {path.suffix or 'without a suffix'}", ".tflite")
+    try:
+        from simulator.importers.onnx import read_onnx
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise ModelError(
+            str(path), "the package onnx is not installed", "pip install 'npusim[onnx]'"
+        ) from None
+    return read_onnx(content, path.name)

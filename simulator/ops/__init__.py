@@ -4,24 +4,34 @@ A file provides
 
 * ``SUMMARY``: one line; ``COMMAND``: the command it becomes;
 * ``RULES``: functions (graph, node) -> bool that a model must meet; the docstring is the rule;
-* ``DEVICE_RULES``: functions (graph, node, device) -> bool; where one fails the host runs it;
-* ``infer(graph, node)``: the shape of its output;
-* ``reference(graph, node, inputs)``: its value by definition, slow and independent of the datapath;
-* ``lower(graph, node, device)``: its command, not yet tiled or placed.
+* ``PROFILES``: numeric profile -> how its arithmetic under that profile is known (``profiles``);
+* ``infer(graph, node)``: the shape of its output, or a list of them where it has several;
+* ``reference(graph, node, inputs)``: its value by definition (a list where it has several outputs),
+  slow and independent of the datapath; ``inputs`` are the values of the node's activations and states
+  in order, constants come from the graph;
+* ``lower(graph, node, device)``: its commands, not yet tiled or placed;
+* ``DATA`` (optional): which of its inputs hold elements rather than say what to do with them. A node
+  whose ``DATA`` are all constants is evaluated when a model is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 
+from simulator.errors import ModelError
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
-from simulator.ops._common import DeviceRule, Lowered, Rule
+from simulator.ops._common import Lowered, Rule
+
+Shapes = tuple[int, ...] | list[tuple[int, ...]]
+Arrays = np.ndarray | list[np.ndarray]
 
 
 class Operator(Protocol):
@@ -30,24 +40,75 @@ class Operator(Protocol):
     SUMMARY: str
     COMMAND: str
     RULES: tuple[Rule, ...]
-    DEVICE_RULES: tuple[DeviceRule, ...]
+    PROFILES: Mapping[str, str]
 
-    def infer(self, graph: Graph, node: Node) -> tuple[int, ...]: ...
+    def infer(self, graph: Graph, node: Node) -> Shapes: ...
 
-    def reference(self, graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray: ...
+    def reference(self, graph: Graph, node: Node, inputs: list[np.ndarray]) -> Arrays: ...
 
     def lower(self, graph: Graph, node: Node, device: Device) -> Lowered: ...
 
 
 @cache
-def operator_names() -> tuple[str, ...]:
-    """Names of all operators, from the files of this folder."""
-    return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
+def operator_names(profile: str = "") -> tuple[str, ...]:
+    """Names of all operators, from the files of this folder, and of ``profile``'s own folder."""
+    folder = Path(__file__).parent
+    files = [*folder.glob("[a-z]*.py"), *(folder / profile).glob("[a-z]*.py")]
+    return tuple(sorted({p.stem for p in files}))
 
 
-def operator(name: str) -> Operator:
-    """The operator called ``name``; KeyError if there is none."""
-    if name not in operator_names():
+@cache
+def own_operators(profile: str) -> tuple[str, ...]:
+    """Names of operators that have a file of their own for ``profile``."""
+    return tuple(sorted(p.stem for p in (Path(__file__).parent / profile).glob("[a-z]*.py")))
+
+
+def operator(name: str, profile: str = "") -> Operator:
+    """The operator called ``name`` as ``profile`` computes it; KeyError if there is none."""
+    if name not in operator_names(profile):
         raise KeyError(name)
-    module: Any = import_module(f"simulator.ops.{name}")
-    return cast(Operator, module)
+    own = f".{profile}" if profile and name in own_operators(profile) else ""
+    module: Any = import_module(f"simulator.ops{own}.{name}")
+    return module
+
+
+def operator_of(graph: Graph, node: Node) -> Operator:
+    """The operator of ``node`` in the arithmetic of the graph's profile."""
+    try:
+        return operator(node.operator, graph.profile)
+    except KeyError:
+        where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
+        problem = f"has no arithmetic in profile {graph.profile}"
+        raise ModelError(where, problem, "the profile of the model's file") from None
+
+
+def output_shapes(graph: Graph, node: Node) -> list[tuple[int, ...]]:
+    """The shapes of all outputs of ``node``."""
+    found = operator_of(graph, node).infer(graph, node)
+    return found if isinstance(found, list) else [found]
+
+
+def reference_values(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The values of all outputs of ``node`` by its naive reference."""
+    found = operator_of(graph, node).reference(graph, node, inputs)
+    return found if isinstance(found, list) else [found]
+
+
+def constant_values(graph: Graph, node: Node) -> list[np.ndarray] | None:
+    """The values of the outputs of ``node`` if it has ``DATA``, all constants, and meets the operator's
+    rules; ``graph`` holds nothing but the node."""
+    if node.operator not in operator_names(graph.profile):
+        return None
+    described = operator_of(graph, node)
+    data = getattr(described, "DATA", None)
+    moved = node.inputs[data] if data is not None else ()
+    if not moved or not all(graph.constant(name) for name in moved):
+        return None
+    rest = {name: v for name, v in graph.constants.items() if name not in moved}
+    names = tuple(dict.fromkeys((*graph.inputs, *moved)))
+    shown = replace(graph, constants=rest, inputs=names)
+    if not all(rule(shown, node) for rule in described.RULES):
+        return None
+    if output_shapes(shown, node) != [graph.spec(name).shape for name in node.outputs]:
+        return None
+    return reference_values(shown, node, [graph.constants[name] for name in moved])

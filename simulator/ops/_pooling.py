@@ -15,8 +15,14 @@ def same_quantization(graph: Graph, node: Node) -> bool:
     return graph.quantization(node.inputs[0]) == graph.quantization(node.outputs[0])
 
 
+def known_type(graph: Graph, node: Node) -> bool:
+    """input and output are int8, uint8 or int16, of the same type"""
+    types = {graph.spec(n).dtype for n in (node.inputs[0], node.outputs[0])}
+    return types in ({"i8"}, {"u8"}, {"i16"})
+
+
 RULES = (
-    common.takes(1, 1), common.image_input, common.eight_bit, common.per_tensor_activations,
+    common.takes(1, 1), common.image_input, known_type, common.per_tensor_activations,
     common.known_activation, same_quantization,
 )  # fmt: skip
 
@@ -76,4 +82,4 @@ def lower(graph: Graph, node: Node, function: str, lane: LaneWork) -> common.Low
         ofmap=node.outputs[0], nest=nest, parameters=(("clamp_min", low), ("clamp_max", high)),
         lane=lane,
     )  # fmt: skip
-    return common.Lowered(command)
+    return common.Lowered((command,))

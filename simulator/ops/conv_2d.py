@@ -7,10 +7,16 @@ import numpy as np
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
+from simulator.ops import _product
+from simulator.profiles import CHOSEN, RUN, SOURCE
 from simulator.program.nest import Nest, untiled
 
 SUMMARY = "2-D convolution with optional bias, groups and fused activation"
 COMMAND = "matmul"
+PROFILES = {
+    "tflite": RUN, "tflite_micro": SOURCE, "xnnpack": RUN, "ruy": RUN, "onnxruntime": RUN,
+    "qonnx": RUN,     "power_of_two": CHOSEN, "dyadic": SOURCE,
+}  # fmt: skip
 
 
 def whole_groups(graph: Graph, node: Node) -> bool:
@@ -21,12 +27,14 @@ def whole_groups(graph: Graph, node: Node) -> bool:
     return channels % filters[3] == 0 and filters[0] % (channels // filters[3]) == 0
 
 
+WEIGHT_TYPES = _product.weight_types(
+    ("i8", "i8"), ("i16", "i8"), ("i8", "i4"), ("i16", "i4"), ("u8", "u8")
+)
 RULES = (
-    common.takes(2, 3), common.constant_weights, common.image_input, common.eight_bit,
-    common.per_tensor_activations, common.known_activation, common.known_weight_type,
-    common.scales_along(0), common.bias_type, whole_groups,
+    common.takes(2, 5), _product.constant_weights, common.image_input, _product.same_type,
+    common.known_activation, WEIGHT_TYPES, _product.symmetric_weights,
+    _product.symmetric_sixteen_bits, _product.scales_along(0), _product.bias_type, whole_groups,
 )  # fmt: skip
-DEVICE_RULES = (common.operands_fit_pes, common.no_weight_offset_if_folded)
 
 
 def infer(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -64,7 +72,7 @@ def window_nest(graph: Graph, node: Node, groups: int, n: int, k: int) -> Nest:
     )  # fmt: skip
 
 
-def _nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
+def nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
     channels = graph.spec(node.inputs[0]).shape[3]
     weights = graph.constants[node.inputs[1]]
     out_c, kernel_h, kernel_w, k = weights.shape
@@ -75,10 +83,11 @@ def _nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
 
 
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-    nest, weights = _nest_and_weights(graph, node)
-    return common.naive_product(graph, node, inputs[0], weights, nest, "double_rounding")
+    nest, weights = nest_and_weights(graph, node)
+    return _product.naive_product(graph, node, inputs[0], weights, nest)
 
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
-    nest, weights = _nest_and_weights(graph, node)
-    return common.lower_product(graph, node, device, nest, weights, "double_rounding")
+    nest, weights = nest_and_weights(graph, node)
+    product = _product.Product(nest, weights, node.inputs[0], node.outputs[0])
+    return _product.lower_product(graph, node, device, product)

@@ -11,11 +11,18 @@ import numpy as np
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
+from simulator.ops import _product
+from simulator.ops._stage import operands
 from simulator.ops.conv_2d import image_size, window_nest
+from simulator.profiles import CHOSEN, RUN, SOURCE
 from simulator.program.nest import Nest
 
 SUMMARY = "depthwise convolution with channel multiplier"
 COMMAND = "matmul"
+PROFILES = {
+    "tflite": RUN, "tflite_micro": SOURCE, "xnnpack": RUN, "ruy": RUN, "onnxruntime": RUN,
+    "qonnx": RUN,     "power_of_two": CHOSEN, "dyadic": SOURCE,
+}  # fmt: skip
 
 
 def whole_multiplier(graph: Graph, node: Node) -> bool:
@@ -24,12 +31,20 @@ def whole_multiplier(graph: Graph, node: Node) -> bool:
     return len(shape) == 4 and shape[0] == 1 and shape[3] % graph.spec(node.inputs[0]).shape[3] == 0
 
 
+def no_narrow_bias(graph: Graph, node: Node) -> bool:
+    """the bias of int16 inputs is int64"""
+    names = operands(node)
+    wide = graph.spec(names.x).dtype == "i16"
+    return not (wide and names.bias) or graph.spec(names.bias).dtype == "i64"
+
+
+WEIGHT_TYPES = _product.weight_types(("i8", "i8"), ("i16", "i8"), ("i8", "i4"), ("u8", "u8"))
 RULES = (
-    common.takes(2, 3), common.constant_weights, common.image_input, common.eight_bit,
-    common.per_tensor_activations, common.known_activation, common.known_weight_type,
-    common.scales_along(3), common.bias_type, whole_multiplier,
+    common.takes(2, 5), _product.constant_weights, common.image_input, _product.same_type,
+    common.known_activation, WEIGHT_TYPES, _product.symmetric_weights,
+    _product.symmetric_sixteen_bits, _product.scales_along(3), _product.bias_type,
+    no_narrow_bias, whole_multiplier,
 )  # fmt: skip
-DEVICE_RULES = (common.operands_fit_pes, common.no_weight_offset_if_folded)
 
 
 def infer(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -38,7 +53,7 @@ def infer(graph: Graph, node: Node) -> tuple[int, ...]:
     return (batch, *image_size(node, height, width, kernel_h, kernel_w), channels)
 
 
-def _nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
+def nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
     groups = graph.spec(node.inputs[0]).shape[3]
     weights = graph.constants[node.inputs[1]]
     _, kernel_h, kernel_w, channels = weights.shape
@@ -49,10 +64,11 @@ def _nest_and_weights(graph: Graph, node: Node) -> tuple[Nest, np.ndarray]:
 
 
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-    nest, weights = _nest_and_weights(graph, node)
-    return common.naive_product(graph, node, inputs[0], weights, nest, "double_rounding")
+    nest, weights = nest_and_weights(graph, node)
+    return _product.naive_product(graph, node, inputs[0], weights, nest)
 
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
-    nest, weights = _nest_and_weights(graph, node)
-    return common.lower_product(graph, node, device, nest, weights, "double_rounding")
+    nest, weights = nest_and_weights(graph, node)
+    product = _product.Product(nest, weights, node.inputs[0], node.outputs[0])
+    return _product.lower_product(graph, node, device, product)

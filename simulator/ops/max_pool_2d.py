@@ -8,12 +8,13 @@ from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops import _pooling
+from simulator.profiles import RUN, SOURCE
 from simulator.program.commands import LaneWork
 
 SUMMARY = "maximum over a window; padding does not count"
 COMMAND = "vector max_pool"
+PROFILES = {"tflite": RUN, "tflite_micro": SOURCE, "xnnpack": RUN, "ruy": RUN}
 RULES = _pooling.RULES
-DEVICE_RULES = (common.needs_function("max_pool"),)
 infer = _pooling.infer
 
 

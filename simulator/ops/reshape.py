@@ -2,44 +2,40 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
-from simulator.program.commands import Move
+from simulator.ops import _movement as move
+from simulator.profiles import RUN
 
 SUMMARY = "another shape for the same bytes"
 COMMAND = "none (the tensor gets a second name), or move from a graph input to a graph output"
+PROFILES = {"tflite": RUN}
+DATA = slice(0, 1)
 
 
-def same_elements(graph: Graph, node: Node) -> bool:
-    """input and output have the same type, quantization and number of elements"""
-    source, target = graph.tensors[node.inputs[0]], graph.tensors[node.outputs[0]]
-    return (
-        source.spec.dtype == target.spec.dtype
-        and source.spec.elements == target.spec.elements
-        and source.quantization == target.quantization
-    )
+def shape_known(graph: Graph, node: Node) -> bool:
+    """the new shape is a constant, with at most one -1, and has the input's number of elements"""
+    if len(node.inputs) != 1:
+        return False
+    shape = node.integers("shape")
+    return min(shape, default=1) >= 1 and prod(shape) == graph.spec(node.inputs[0]).elements
 
 
-RULES = (common.takes(1, 1), same_elements)
-DEVICE_RULES: tuple[common.DeviceRule, ...] = ()
+RULES = (shape_known, move.same_elements(DATA), move.moves_activations(DATA))
 
 
 def infer(graph: Graph, node: Node) -> tuple[int, ...]:
-    shape = node.attr("shape")
-    assert isinstance(shape, tuple)
-    return shape
+    return node.integers("shape")
 
 
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-    return inputs[0].astype(np.int64).reshape(infer(graph, node))
+    return inputs[0].reshape(infer(graph, node))
 
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
-    source, target = node.inputs[0], node.outputs[0]
-    if target in graph.outputs:
-        # An output has a place of its own in DRAM; what another name points to may be elsewhere.
-        return common.Lowered(Move(node.name, node.operator, source, target))
-    return common.Lowered(None, alias_of=source)
+    return move.renamed(graph, node)

@@ -1,0 +1,14 @@
+"""HARD_SWISH, by ONNX Runtime's float32."""
+
+from simulator.ops.onnxruntime._functions import (
+    COMMAND,
+    PROFILES,
+    RULES,
+    infer,
+    lower,
+    reference,
+)
+
+__all__ = ["COMMAND", "PROFILES", "RULES", "SUMMARY", "infer", "lower", "reference"]
+
+SUMMARY = "x * hard_sigmoid(x), with 1/6 and 1/2"

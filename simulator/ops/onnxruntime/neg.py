@@ -1,0 +1,14 @@
+"""NEG, by ONNX Runtime's float32."""
+
+from simulator.ops.onnxruntime._functions import (
+    COMMAND,
+    PROFILES,
+    RULES,
+    infer,
+    lower,
+    reference,
+)
+
+__all__ = ["COMMAND", "PROFILES", "RULES", "SUMMARY", "infer", "lower", "reference"]
+
+SUMMARY = "the negative"

@@ -1,0 +1,1 @@
+"""Operators that only QONNX graphs have, or compute otherwise than TensorFlow Lite."""

@@ -12,27 +12,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from simulator.crosscheck import verify
+    from simulator.crosscheck import explain, verify
     from simulator.errors import NpusimError
     from simulator.hwconfig import load_device
     from simulator.npu import compile, load_model, simulate
     from simulator.result import Result
+    from simulator.vectors import write_vectors
     from simulator.workload import load_dataset
 
 __all__ = [
-    "NpusimError", "Result", "compile", "load_dataset", "load_device", "load_model", "simulate",
-    "verify",
+    "NpusimError", "Result", "compile", "explain", "load_dataset", "load_device", "load_model",
+    "simulate", "verify", "write_vectors",
 ]  # fmt: skip
 
 _HOMES = {
     "NpusimError": "errors",
     "Result": "result",
     "compile": "npu",
+    "explain": "crosscheck",
     "load_dataset": "workload",
     "load_device": "hwconfig",
     "load_model": "npu",
     "simulate": "npu",
     "verify": "crosscheck",
+    "write_vectors": "vectors",
 }
 
 

@@ -13,8 +13,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from simulator.errors import NpusimError, UsageError
+
+if TYPE_CHECKING:
+    from simulator.hwconfig import Device
+    from simulator.workload import Dataset
 
 _OK, _DIFFERENT, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
@@ -26,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run a model on a device")
-    run.add_argument("model", help="a .tflite file, or the name of a catalogue model (e.g. digits)")
+    run.add_argument("model", help="a model file, or the name of a catalogue model (e.g. digits)")
     run.add_argument("--device", required=True, help="a shipped device's name, or a .toml file")
     run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
     run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
@@ -36,30 +41,63 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
     run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
-    verify = commands.add_parser("verify", help="compare every tensor with a reference runtime")
-    verify.add_argument("model")
-    verify.add_argument("--against", default="litert", help="the reference runtime: litert")
-    verify.add_argument("--device", default="edge-stick", help="default: %(default)s")
-    verify.add_argument(
-        "--samples", type=int, default=100, metavar="N", help="default: %(default)s"
-    )
-    verify.add_argument("--data", help="use these samples rather than random codes")
-    verify.add_argument("--inputs", default="auto", help="how samples become codes, as for run")
-    verify.add_argument("--seed", type=int, default=0, help="of the random codes")
-    verify.add_argument("--json", metavar="OUT", help="also write the comparison (- for stdout)")
+    _add_profile(run, "the one the file's format stands for")
+    _add_verify(commands.add_parser(
+        "verify", help="compare every tensor with a reference runtime or another profile"
+    ))  # fmt: skip
     compiled = commands.add_parser("compile", help="print the program of a model on a device")
     compiled.add_argument("model")
     compiled.add_argument("--device", required=True)
     compiled.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
     compiled.add_argument("--graph", action="store_true", help="print the graph instead")
+    _add_profile(compiled, "the one the file's format stands for")
+    vectors = commands.add_parser("vectors", help="write test vectors for an operator's kernels")
+    vectors.add_argument("operator", help="in lower case, e.g. conv_2d")
+    vectors.add_argument("-o", "--output", metavar="FILE", help="default: OPERATOR_PROFILE.npz")
+    _add_profile(vectors, "tflite")
+    vectors.add_argument("--count", type=int, default=100, metavar="N", help="default: %(default)s")
+    vectors.add_argument("--seed", type=int, default=0, help="of the random cases")
     devices = commands.add_parser("devices", help="list devices, or one with its sources")
     devices.add_argument("name", nargs="?")
     devices.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of device files"
     )
     commands.add_parser("ops", help="list operators and their rules")
+    profiles = commands.add_parser(
+        "profiles", help="list numeric profiles and how each operator's arithmetic is known"
+    )
+    profiles.add_argument("--markdown", action="store_true", help="the table as Markdown")
     commands.add_parser("models", help="list models known by name")
     return parser
+
+
+def _add_profile(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--profile", metavar="NAME", help=f"arithmetic to compute in; default: {default}"
+    )
+
+
+def _add_verify(verify: argparse.ArgumentParser) -> None:
+    verify.add_argument("model")
+    verify.add_argument(
+        "--against", metavar="NAME",
+        help="litert, litert-xnnpack, litert-ruy, onnxruntime, qonnx, or a profile; default: by the file's "
+        "format",
+    )  # fmt: skip
+    verify.add_argument("--device", default="edge-stick", help="default: %(default)s")
+    verify.add_argument(
+        "--samples", type=int, default=100, metavar="N", help="default: %(default)s"
+    )
+    verify.add_argument("--data", help="use these samples rather than random ones")
+    verify.add_argument("--inputs", default="auto", help="how samples become codes, as for run")
+    verify.add_argument("--seed", type=int, default=0, help="of the random inputs")
+    verify.add_argument(
+        "--explain", nargs=2, metavar=("NODE", "INDEX"),
+        help="instead, how one element came about, step by step: --explain conv1/Relu 0,3,2,5",
+    )  # fmt: skip
+    verify.add_argument("--sample", type=int, metavar="N", help="of --explain; default: 0")
+    verify.add_argument("--json", metavar="OUT", help="also write the comparison (- for stdout)")
+    _add_profile(verify, "the runtime's, or the file's")
 
 
 @contextmanager
@@ -98,7 +136,7 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
     _known_rule(args.inputs)
     check_target(args.json)
-    device, model = load_device(args.device), load_model(args.model)
+    device, model = load_device(args.device), load_model(args.model, args.profile)
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
     if data is None:
@@ -134,19 +172,23 @@ def _verify(args: argparse.Namespace) -> int:
     from simulator.crosscheck import verify
     from simulator.hwconfig import load_device
     from simulator.report.machine_readable import check_target, verification_to_dict, write_json
-    from simulator.report.text import verification_report
+    from simulator.report.verification import verification_report
     from simulator.workload import load_dataset
 
     _at_least_one("--samples", args.samples)
     _known_rule(args.inputs)
+    if args.sample is not None and args.explain is None:
+        raise UsageError("--sample", f"{args.sample} without --explain", "together with --explain")
     check_target(args.json)
     device = load_device(args.device)
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
+    if args.explain is not None:
+        return _explain(args, device, data)
     total = min(args.samples, data.x.shape[0]) if data else args.samples
-    with _progress(total, args.against) as update:
+    with _progress(total, args.model) as update:
         found = verify(
-            args.model, device, args.against, samples=args.samples, data=data,
+            args.model, device, args.against, profile=args.profile, samples=args.samples, data=data,
             inputs=args.inputs, seed=args.seed, progress=update,
         )  # fmt: skip
     if args.json:
@@ -156,13 +198,34 @@ def _verify(args: argparse.Namespace) -> int:
     return _DIFFERENT if found.different else _OK
 
 
+def _explain(args: argparse.Namespace, device: Device, data: Dataset | None) -> int:
+    from simulator.crosscheck import explain
+    from simulator.report.machine_readable import element_equal, explanation_to_dict, write_json
+    from simulator.report.verification import explanation_report
+
+    node, text = args.explain
+    try:
+        index = tuple(int(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise UsageError("--explain", f"index {text!r}", "numbers with commas: 0,3,2,5") from None
+    found = explain(
+        args.model, device, node, index, args.against, profile=args.profile,
+        sample=args.sample or 0, data=data, inputs=args.inputs, seed=args.seed,
+    )  # fmt: skip
+    if args.json:
+        write_json(explanation_to_dict(found), args.json)
+    if args.json != "-":
+        print(explanation_report(found))
+    return _DIFFERENT if element_equal(found) is False else _OK
+
+
 def _compile(args: argparse.Namespace) -> int:
     from simulator.graph.text import print_graph
     from simulator.hwconfig import load_device
     from simulator.npu import compile, load_model
     from simulator.program.text import print_program
 
-    device, model = load_device(args.device), load_model(args.model)
+    device, model = load_device(args.device), load_model(args.model, args.profile)
     if args.graph:
         print(print_graph(model), end="")
         return _OK
@@ -189,6 +252,27 @@ def _ops(args: argparse.Namespace) -> int:
     return _OK
 
 
+def _profiles(args: argparse.Namespace) -> int:
+    from simulator.crosscheck.runtimes import RUNTIMES
+    from simulator.report.profiles import profile_table
+
+    versions = {name: entry.checked_with for name, entry in RUNTIMES.items()}
+    print(profile_table(versions, args.markdown))
+    return _OK
+
+
+def _vectors(args: argparse.Namespace) -> int:
+    from simulator.vectors import write_vectors
+
+    _announce_compilation()
+    written = write_vectors(
+        args.operator, args.output, profile=args.profile or "tflite", count=args.count,
+        seed=args.seed,
+    )  # fmt: skip
+    print(f"{written.path}: {written.cases} cases of {args.operator}, {written.outputs:,} outputs")
+    return _OK
+
+
 def _models(args: argparse.Namespace) -> int:
     from simulator.workload import catalogue
 
@@ -200,7 +284,7 @@ def _models(args: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
-    "models": _models,
+    "models": _models, "profiles": _profiles, "vectors": _vectors,
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from simulator.energy.counts import Counts, count_program
 from simulator.energy.model import COMPONENTS, EnergyModel
 from simulator.errors import DataError, UsageError
 from simulator.graph import Graph
-from simulator.hwconfig import Device, OperatingPoint
+from simulator.hwconfig import Device, OperatingPoint, device_from_dict
 from simulator.importers import load_graph
+from simulator.importers._check import check_graph
+from simulator.profiles import profile_named
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
 from simulator.program.program import Program
@@ -32,9 +35,46 @@ _DEFAULT_BATCH = 64
 _BATCH_BYTES = 1 << 28  # of the machine's memories, for all samples run at once
 
 
-def load_model(name_or_path: str | Path) -> Graph:
-    """A model file, or a model of the catalogue by name, as a canonical, checked graph."""
-    return load_graph(model_path(name_or_path))
+def load_model(name_or_path: str | Path, profile: str | None = None) -> Graph:
+    """A model file, or a model of the catalogue by name, as a canonical, checked graph.
+
+    ``profile`` names the arithmetic to compute it in (``profiles.PROFILES``); by default it is the one
+    that the file's format stands for.
+    """
+    if profile is not None:
+        profile_named(profile)  # an error now rather than after reading a large file
+    return in_profile(load_graph(model_path(name_or_path)), profile)
+
+
+def in_profile(graph: Graph, profile: str | None) -> Graph:
+    """``graph`` computed in ``profile``, checked again; None leaves it as it is."""
+    if profile is None:
+        return graph
+    return check_graph(replace(graph, profile=profile_named(profile).name))
+
+
+def exact_device() -> Device:
+    """A device that adds nothing of its own to a profile: sums never overflow, all operators run on it.
+
+    What it computes is what the profile says, whatever the device under study keeps of it.
+    """
+    return device_from_dict({
+        "schema_version": 1, "name": "exact", "title": "no limits", "device_class": "reference",
+        "array": {
+            "rows": 16, "cols": 16, "ifmap_bits": 16, "weight_bits": 16, "accumulator_bits": 64,
+        },
+        "scratchpad": {
+            "layout": "unified", "capacity_bytes": 1 << 34, "read_bytes_per_cycle": 1024,
+        },
+        "accumulator": {"capacity_bytes": 1 << 34},
+        "vector": {"lanes": 16},
+        "dma": {"bytes_per_cycle": 1024},
+        "dram": {"kind": "lpddr4", "bandwidth_mb_per_s": 10_000},
+        "host": {"operations_per_s": 1e9, "call_latency_s": 1e-6, "operation_pj": 10},
+        "operating_points": [{"name": "nominal", "voltage_v": 0.8, "clock_mhz": 100.0}],
+        "energy": {"node_nm": 28, "wire_mm": 1.0},
+        "power": {"leakage_mw": 1, "idle_mw": 1},
+    }, "exact device")  # fmt: skip
 
 
 def compile(model: Graph, device: Device, operating_point: str | None = None) -> Program:
@@ -66,7 +106,8 @@ def simulate(
     """One inference in cycles and picojoules; with ``data``, the values and the accuracy as well.
 
     ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``);
-    ``progress`` is called with the number of samples just done. Numbers do not depend on ``batch``.
+    ``progress`` is called with the number of samples just done. What a model remembers starts anew with
+    each sample. Numbers do not depend on ``batch``.
     """
     if batch < 1:
         raise UsageError("batch", str(batch), "at least 1")
@@ -113,7 +154,9 @@ def _evaluate(
     overflows = [0] * len(program.commands)
     predictions = []
     for x in _batches(data, min(batch, machine.samples_within(_BATCH_BYTES))):
-        values = machine.run({program.inputs[0]: to_codes(x, place, inputs, data.name)})
+        values = machine.run(
+            {program.inputs[0]: to_codes(x, place, inputs, data.name)}, carry=False
+        )
         predictions.append(values.outputs[output].reshape(x.shape[0], -1).argmax(axis=1))
         overflows = [a + c.overflows for a, c in zip(overflows, values.counts, strict=True)]
         if progress is not None:

@@ -92,36 +92,66 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Place:
+    """One element: ``index`` is in the model file's order of axes."""
+
+    sample: int
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class TensorComparison:
-    """One tensor over all samples."""
+    """One tensor over all samples.
+
+    Differences are in ``unit``: codes, or for float32 tensors steps from one number to the next
+    (``ulp``; +0 and -0 are one apart, all NaNs are equal). ``equal + off_by_one + worse`` is
+    ``elements``. ``not_visible`` says why nothing was compared; it is empty where all was.
+    """
 
     name: str
     operator: str
+    unit: str
     elements: int
-    different: int
-    max_abs_difference: int
+    equal: int
+    off_by_one: int
+    worse: int
+    largest_difference: int
+    first: Place | None
+    not_visible: str = ""
+
+    @property
+    def different(self) -> int:
+        return self.off_by_one + self.worse
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first element that differs, in execution order, with how we computed it."""
+    """The first element that differs: in the earliest sample, of the first operator in order.
+
+    ``node`` is the operator's number. ``explanation`` says how we computed a Matmul's.
+    """
 
     sample: int
     tensor: str
+    node: int
     operator: str
     index: tuple[int, ...]
-    ours: int
-    theirs: int
+    ours: int | float
+    theirs: int | float
     explanation: Explanation | None
 
 
 @dataclass(frozen=True)
 class Verification:
-    """All tensors; equal exactly when ``different`` is 0. ``fused`` names tensors that our graph does
-    not have any more because a pass joined the operator that made them to its neighbour."""
+    """All tensors that operators make; those compared are equal exactly when ``different`` is 0.
+
+    ``profile`` is our arithmetic. ``fused`` names tensors that our graph does not have any more because
+    a pass joined the operator that made them to its neighbour.
+    """
 
     model: str
     device: str
+    profile: str
     against: str
     runtime_version: str
     samples: int
@@ -129,3 +159,45 @@ class Verification:
     different: int
     first_difference: Difference | None
     fused: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step on the way to a code: ``words`` say what happens, ``numbers`` with what."""
+
+    name: str
+    words: str
+    numbers: dict[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class Account:
+    """How one element came about in one arithmetic, from the operands that our side has."""
+
+    profile: str
+    device: str
+    steps: tuple[Step, ...]
+    value: int | float
+
+
+@dataclass(frozen=True)
+class ElementExplanation:
+    """One output element in both arithmetics; ``returned`` is what the other side has there.
+
+    ``other`` is None where the other side is a runtime of no profile. ``operands_different`` counts the
+    elements of the operator's inputs in which the other side's own values differ from ours (None where
+    it does not show them all): where that is not 0, a difference began earlier.
+    """
+
+    model: str
+    node: int
+    operator: str
+    tensor: str
+    sample: int
+    index: tuple[int, ...]
+    ours: Account
+    other: Account | None
+    against: str
+    runtime_version: str
+    returned: int | float | None
+    operands_different: int | None

@@ -19,7 +19,7 @@ from simulator.errors import ModelError, NpusimError
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = {
     "numba", "numpy", "simpy", "pydantic", "tflite", "pooch", "tabulate", "tqdm", "matplotlib",
-    "torch", "ai_edge_litert",
+    "torch", "ai_edge_litert", "onnx", "onnxruntime",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from simulator.compiler.host import RULES as DEVICE_RULES
 from simulator.hwconfig import Device, device_names, load_device, numeric_keys
 from simulator.importers.tflite import supported_operators
 from simulator.ops import operator, operator_names
@@ -73,7 +74,6 @@ def operator_table() -> str:
         lines.append(f"{name.upper()} ({read}): {described.SUMMARY}")
         lines.append(f"    becomes: {described.COMMAND}")
         lines += [f"    model:   {(r.__doc__ or '').strip()}" for r in described.RULES]
-        lines += [
-            f"    device:  {(r.__doc__ or '').strip()} (else: host)" for r in described.DEVICE_RULES
-        ]
+    lines.append("A command runs on the device where it meets all of these, else on the host:")
+    lines += [f"    device:  {(r.__doc__ or '').strip()}" for r in DEVICE_RULES]
     return "\n".join(lines)

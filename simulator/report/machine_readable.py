@@ -1,20 +1,25 @@
-"""Results as JSON under stable names; a change of a name or a unit raises ``SCHEMA_VERSION``."""
+"""Results as JSON under stable names; a change of a name or a unit raises the schema's version."""
 
 from __future__ import annotations
 
 import json
-import os
+import math
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import UsageError
 from simulator.npu import versions
-from simulator.result import Result, Verification
+from simulator.report.files import check_target, write_text
+from simulator.result import ElementExplanation, Result, Verification
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "check_target", "element_equal", "explanation_to_dict", "result_to_dict", "verification_to_dict",
+    "write_json",
+]  # fmt: skip
+
+SCHEMA_VERSION = 1  # of npusim run
+VERIFY_SCHEMA_VERSION = 2  # of npusim verify
 
 
 def result_to_dict(result: Result) -> dict[str, Any]:
@@ -42,23 +47,45 @@ def result_to_dict(result: Result) -> dict[str, Any]:
 
 def verification_to_dict(verification: Verification) -> dict[str, Any]:
     """Everything ``npusim verify`` says; ``first_difference`` is null where all is equal."""
-    return {"schema_version": SCHEMA_VERSION, "versions": versions(), **asdict(verification)}
+    content = asdict(verification)
+    if verification.first_difference is not None:
+        content["first_difference"] |= _numbers(
+            ours=verification.first_difference.ours, theirs=verification.first_difference.theirs
+        )
+    return {"schema_version": VERIFY_SCHEMA_VERSION, "versions": versions(), **content}
 
 
-def check_target(target: str | None) -> None:
-    """An error now rather than after a long run where ``target`` cannot be written."""
-    if target in (None, "-"):
-        return
-    path = Path(target)
-    if path.is_dir():
-        raise UsageError(str(path), "is a folder", "the path of a file to write, or -")
-    if not path.parent.is_dir():
-        raise UsageError(
-            str(path), f"cannot be written: there is no folder {str(path.parent)!r}",
-            "a file in a folder that exists, or -",
-        )  # fmt: skip
-    if not os.access(path.parent, os.W_OK):
-        raise UsageError(str(path), f"cannot be written: no permission in {str(path.parent)!r}")
+def explanation_to_dict(explanation: ElementExplanation) -> dict[str, Any]:
+    """Everything ``npusim verify --explain`` says; ``equal`` is null where nothing was returned."""
+    e = explanation
+    content: dict[str, Any] = asdict(e) | _numbers(returned=e.returned)
+    for account in (content["ours"], content["other"]):
+        if account is None:
+            continue
+        account |= _numbers(value=account["value"])
+        for step in account["steps"]:
+            step["numbers"] = _numbers(**step["numbers"])
+    return {
+        "schema_version": VERIFY_SCHEMA_VERSION, "versions": versions(), **content,
+        "equal": element_equal(e),
+    }  # fmt: skip
+
+
+def element_equal(explanation: ElementExplanation) -> bool | None:
+    """Whether both sides have the same element; None where the other does not show it."""
+    ours, theirs = explanation.ours.value, explanation.returned
+    if theirs is None:
+        return None
+    if math.isnan(ours) or math.isnan(theirs):
+        return math.isnan(ours) and math.isnan(theirs)
+    return ours == theirs and math.copysign(1, ours) == math.copysign(1, theirs)
+
+
+def _numbers(**values: float | str | None) -> dict[str, float | str | None]:
+    """``values`` for JSON, which knows no infinities and NaNs: those become text."""
+    return {
+        k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()
+    }
 
 
 def write_json(content: dict[str, Any], target: str) -> None:
@@ -68,33 +95,3 @@ def write_json(content: dict[str, Any], target: str) -> None:
         sys.stdout.write(text)
         return
     write_text(Path(target), text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename; a device or a pipe is written to directly."""
-    path = Path(os.path.realpath(path))  # renaming onto a link would replace the link
-    try:
-        if path.exists() and not path.is_file():
-            path.write_text(text, encoding="utf-8")
-        else:
-            _replace(path, text)
-    except OSError as error:
-        raise UsageError(str(path), f"cannot be written: {error.strerror}") from None
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:  # an interrupt as well must leave nothing behind
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from simulator.result import Difference, Layer, Result, Verification
+from simulator.result import Layer, Result
 from simulator.timing.result import CAUSES
 
 _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"),
@@ -123,44 +123,3 @@ def _shares(parts: dict[str, int] | dict[str, float], total: float) -> str:
 def run_report(result: Result, detailed: bool) -> str:
     """What ``npusim run`` prints."""
     return f"{result.model.name}\n\n{layer_table(result, detailed)}\n\n{summary(result)}"
-
-
-def verification_report(verification: Verification) -> str:
-    """What ``npusim verify`` prints."""
-    v = verification
-    rows = [
-        [short_name(t.name), t.operator, f"{t.elements:,}", f"{t.different:,}",
-         str(t.max_abs_difference)]
-        for t in v.tensors
-    ]  # fmt: skip
-    table = tabulate(
-        rows, ["tensor", "operator", "elements", "different", "largest"], tablefmt="simple",
-        colalign=("left", "left", "right", "right", "right"), disable_numparse=True,
-    )  # fmt: skip
-    if v.fused:
-        table += "\n\nfused into the operator before, not compared: " + ", ".join(v.fused)
-    elements = sum(t.elements for t in v.tensors)
-    verdict = f"equal: {len(v.tensors)} tensors, {elements:,} elements"
-    if v.first_difference is not None:
-        verdict = f"{v.different:,} of {elements:,} elements differ\n"
-        verdict += _difference(v.first_difference)
-    return (
-        f"{v.model} on {v.device} against {v.runtime_version}, {v.samples} samples\n\n"
-        f"{table}\n\n{verdict}"
-    )
-
-
-def _difference(d: Difference) -> str:
-    lines = [
-        f"first difference: sample {d.sample}, {d.operator} {d.tensor!r} {list(d.index)}: "
-        f"ours {d.ours}, theirs {d.theirs}"
-    ]
-    if d.explanation is not None:
-        e = d.explanation
-        kept = "" if e.kept == e.accumulator else f", kept as {e.kept}"
-        lines.append(
-            f"  ours: accumulator {e.accumulator} (bias {e.bias}){kept}, {e.requantizer} multiplier "
-            f"{e.multiplier} shift {e.shift}, zero point {e.zero_point}, clamp "
-            f"{e.clamp_min}..{e.clamp_max}"
-        )
-    return "\n".join(lines)

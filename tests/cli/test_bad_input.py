@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from simulator import cli
+from simulator.crosscheck.runtimes import RUNTIMES
 from simulator.hwconfig import device_names
+from simulator.profiles import PROFILES
 from simulator.resources import data_folder
+from simulator.workload import model_path
 
 WEAR = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="utf-8")
 DEVICES = ", ".join(device_names())
@@ -69,8 +72,11 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
     ("no-layout", ('layout = "split"\n', ""),
      "scratchpad.layout: missing; allowed: 'unified' or 'split'"),
     ("unknown-vector-function", ("lanes = 8", 'lanes = 8\nfunctions = ["add", "tanh"]'),
-     "vector.functions.1 = 'tanh'; allowed: 'add', 'average_pool', 'max_pool', 'rescale' or "
-     "'softmax'"),
+     "vector.functions.1 = 'tanh'; allowed: 'add', 'sub', 'mul', 'maximum', 'minimum', 'prelu', "
+     "'rescale', 'lookup', 'interpolate', 'sigmoid', 'softmax', 'softmax_float', "
+     "'softmax_interpolated', 'softmax_quotient', 'reduce', 'arg_max', 'average_pool', "
+     "'average_pool_float', 'max_pool', 'resize_bilinear', 'resize_nearest', 'lstm_cell', "
+     "'lstm_hidden', 'clip', 'float_codes' or 'less_zero_point'"),
     ("same-point-twice", ("[energy]", POINT + "[energy]"),
      "operating_points: names ['nominal', 'nominal'] are not all different"),
     ("no-points", (POINT, ""),
@@ -244,6 +250,12 @@ def test_damaged_data_file(damage: str, message: str, refused: Callable[..., Non
 
 
 RUN = ("run", "digits", "--device", "wear")
+EXPLAIN = ("verify", "digits", "--against", "tflite", "--explain")
+PROFILE_NAMES = ", ".join(PROFILES)
+OTHER_FILES = (
+    f"{model_path('digits')}: onnxruntime does not run .tflite files; allowed: .onnx, or against "
+    "profile:onnxruntime"
+)
 SETS = "allowed: the path of an .npz file with x and y, or one of digits"
 
 # id, arguments, whole message
@@ -268,7 +280,28 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
     ("samples-0", ("verify", "digits", "--samples", "0"), "--samples: 0; allowed: at least 1"),
     ("seed-below-0", ("verify", "digits", "--seed", "-1"), "seed: -1; allowed: at least 0"),
     ("unknown-runtime", ("verify", "digits", "--against", "abacus"),
-     "against: 'abacus'; allowed: litert"),
+     f"against: 'abacus'; allowed: a runtime ({', '.join(RUNTIMES)}) or a profile ({PROFILE_NAMES})"),
+    ("unknown-profile-to-verify-against", ("verify", "digits", "--against", "profile:abacus"),
+     f"profile: 'abacus'; allowed: {PROFILE_NAMES}"),
+    ("a-runtime-of-other-files", ("verify", "digits", "--against", "onnxruntime"), OTHER_FILES),
+    ("unknown-profile", (*RUN, "--profile", "float"), f"profile: 'float'; allowed: {PROFILE_NAMES}"),
+    ("unknown-profile-of-verify", ("verify", "digits", "--profile", "float"),
+     f"profile: 'float'; allowed: {PROFILE_NAMES}"),
+    ("unknown-profile-of-compile", ("compile", "digits", "--device", "wear", "--profile", "float"),
+     f"profile: 'float'; allowed: {PROFILE_NAMES}"),
+    ("sample-of-nothing", ("verify", "digits", "--sample", "3"),
+     "--sample: 3 without --explain; allowed: together with --explain"),
+    ("sample-below-0", (*EXPLAIN, "0", "0,0,0,0", "--sample", "-1"),
+     "sample: -1; allowed: at least 0"),
+    ("sample-beyond-the-data", (*EXPLAIN, "0", "0,0,0,0", "--data", "digits", "--sample", "1000"),
+     "sample: 1000; allowed: 0..999"),
+    ("index-of-words", (*EXPLAIN, "0", "0,a"),
+     "--explain: index '0,a'; allowed: numbers with commas: 0,3,2,5"),
+    ("index-too-short", (*EXPLAIN, "0", "0,3"),
+     "explain: index 0,3 in tensor 'conv1/Relu'; allowed: 0..0,0..27,0..27,0..15"),
+    ("no-such-node", (*EXPLAIN, "conv9", "0"),
+     "explain: no operator 'conv9' in digits_int8.tflite; allowed: 0..13, or a name that npusim "
+     "compile --graph prints"),
     ("unknown-rule-of-verify", ("verify", "digits", "--inputs", "bytes"),
      "--inputs: rule 'bytes'; allowed: auto, codes, pixels, real"),
     ("json-in-no-folder", (*RUN, "--json", "no/out.json"),

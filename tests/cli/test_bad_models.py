@@ -11,18 +11,22 @@ import pytest
 import tflite
 from broken_tflite import Model, Op, T, conv_model, pool_model, simple_model
 
+from simulator.importers.tflite import supported_operators
 from simulator.resources import data_folder
 
 DIGITS = (data_folder("workloads") / "digits" / "digits_int8.tflite").read_bytes()
 NAN, INFINITY = float("nan"), float("inf")
-OPERATORS = (
-    "ADD, AVERAGE_POOL_2D, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, MAX_POOL_2D, PAD, QUANTIZE, "
-    "RELU, RELU6, RELU_N1_TO_1, RESHAPE, SOFTMAX"
-)
-TYPES = "INT8, UINT8, INT16, INT32, INT64 (quantize the model first)"
+OPERATORS = ", ".join(supported_operators())
+
+TYPES = "INT4, INT8, UINT8, INT16, INT32, INT64, FLOAT32"
 SCALES = "allowed: 7.89e-31 to 1.15e+18"
 CONV = "operator 0 (CONV_2D) 'maps'"
 GIVEN = "CONV_2D 'maps': not supported as given"
+ONE_TYPE = (
+    "input and output are of the same type, int8, uint8 or int16, each with one scale and zero point; an "
+    "output of int32 takes the sums as they are; in profile qonnx codes of at most 8 bits, compared with "
+    "thresholds"
+)
 WINDOW = "allowed: 1..32767"
 WHOLE = "allowed: a whole .tflite file"
 Change = Callable[[Model], object]
@@ -56,8 +60,8 @@ def twice(model: Model) -> None:
 
 # id, change to the convolution model, message after the file's name
 CONVOLUTIONS: list[tuple[str, Change, str]] = [
-    ("unsupported-operator", operator(kind="TANH"),
-     f"operator 0 (TANH): is not supported; allowed: {OPERATORS}"),
+    ("unsupported-operator", operator(kind="HASHTABLE"),
+     f"operator 0 (HASHTABLE): is not supported; allowed: {OPERATORS}"),
     ("custom-operator", operator(kind="CUSTOM", custom="MyOp"),
      f"operator 0 (CUSTOM MyOp): is not supported; allowed: {OPERATORS}"),
     ("unknown-operator-number", operator(kind=9999),
@@ -70,11 +74,13 @@ CONVOLUTIONS: list[tuple[str, Change, str]] = [
      "list of inputs or outputs: names tensor -1; allowed: 0..3"),
     ("buffer-index", tensor(1, buffer=99), "tensor 1 (weights): names buffer 99; allowed: 0..4"),
     ("float-model", tensor(0, kind="FLOAT32"),
-     f"tensor 0 (image): element type FLOAT32; allowed: {TYPES}"),
+     "CONV_2D 'maps': not supported as given (f32[1,4,4,1], i8[2,3,3,1], i32[2] -> i8[1,4,4,2]); "
+     f"allowed: {ONE_TYPE} (quantize the model first)"),
+    ("half-floats", tensor(0, kind="FLOAT16"),
+     f"tensor 0 (image): element type FLOAT16; allowed: {TYPES}"),
     ("four-bit-weights", tensor(1, kind="INT4"),
-     f"tensor 1 (weights): element type INT4; allowed: {TYPES}"),
-    ("two-subgraphs", graph(subgraphs=2), "has 2 subgraphs; allowed: exactly one"),
-    ("no-subgraph", graph(subgraphs=0), "has 0 subgraphs; allowed: exactly one"),
+     "tensor 1 (weights): holds 18 bytes; allowed: 9 for i4[2,3,3,1]"),
+    ("no-subgraph", graph(subgraphs=0), "has 0 subgraphs; allowed: at least one"),
     ("no-operators", graph(operators=[]), "has no operators; allowed: at least one"),
     ("no-inputs", graph(inputs=[]), "has no inputs; allowed: at least one"),
     ("no-outputs", graph(outputs=[]), "has no outputs; allowed: at least one"),
@@ -99,11 +105,12 @@ CONVOLUTIONS: list[tuple[str, Change, str]] = [
     ("negative-axis-of-scales", tensor(1, axis=-4),
      "tensor 1 (weights): scales along axis -4 of shape [2, 3, 3, 1]; allowed: 0..3"),
     ("no-quantization", tensor(3, scale=[]),
-     "CONV_2D 'maps': tensor 'maps' (i8[1,4,4,2]) has no quantization parameters; allowed: a scale "
-     "and a zero point for every 8-bit tensor"),
+     "CONV_2D 'maps': not supported as given (i8[1,4,4,1], i8[2,3,3,1], i32[2] -> i8[1,4,4,2]); "
+     f"allowed: {ONE_TYPE}"),
     ("no-quantization-of-weights", tensor(1, scale=[]),
-     "CONV_2D 'maps': tensor 'weights' (i8[2,3,3,1]) has no quantization parameters; allowed: a "
-     "scale and a zero point for every 8-bit tensor"),
+     "CONV_2D 'maps': not supported as given (i8[1,4,4,1], i8[2,3,3,1], i32[2] -> i8[1,4,4,2]); "
+     "allowed: weights are int8 (int8 or int16 inputs), int4 (int8 or int16 inputs), uint8 (uint8 "
+     "inputs), with a scale"),
     ("bytes-of-a-constant", tensor(1, data=b"123"),
      "tensor 1 (weights): holds 3 bytes; allowed: 18 for i8[2,3,3,1]"),
     ("dimension-0", tensor(0, shape=[1, 0, 4, 1]),
@@ -159,15 +166,12 @@ CONVOLUTIONS: list[tuple[str, Change, str]] = [
 RULES: list[tuple[str, Change, str]] = [
     ("weights-not-constant",
      lambda m: (set_all(m.tensors[1], {"data": None}), m.inputs.append(1)), ""),
-    ("zero-point-of-weights", tensor(1, zero=[0, 3]),
-     "weights are int8 with zero points 0 (int8 inputs), or uint8 of one scale (uint8 inputs)"),
+    ("zero-point-of-weights", tensor(1, zero=[0, 3]), "int8 and int4 weights have zero points 0"),
     ("length-of-bias", tensor(2, shape=[3], scale=[], data=bytes(12)), "the bias is int32"),
     ("type-of-bias", tensor(2, kind="INT64", data=bytes(16)), "the bias is int32"),
     ("scales-along-an-input-axis", tensor(1, scale=[1.0] * 3, zero=[0] * 3, axis=1), "weights with"),
-    ("scale-per-row-of-the-image", tensor(0, scale=[1.0] * 4, zero=[0] * 4, axis=1),
-     "activations have one scale and one zero point"),
-    ("sixteen-bit-image", tensor(0, kind="INT16"),
-     "activations in and out are int8 or uint8, of the same type"),
+    ("scale-per-row-of-the-image", tensor(0, scale=[1.0] * 4, zero=[0] * 4, axis=1), ONE_TYPE),
+    ("sixteen-bit-image", tensor(0, kind="INT16"), ONE_TYPE),
     ("channels", tensor(0, shape=[1, 4, 4, 3]), "weights are O x H x W x I"),
     ("fused-tanh", options(FusedActivationFunction=4), "the fused activation is NONE, RELU"),
 ]  # fmt: skip
@@ -178,12 +182,9 @@ AMOUNTS = np.array([0, 0, 0, -1], np.int32).tobytes()
 
 # id, model, message after the file's name
 OTHERS: list[tuple[str, Model, str]] = [
-    ("broadcast", simple_model("ADD", PAIR, T("b", [1]), T("c", [1, 4])),
-     "ADD 'c': not supported as given (i8[1,4], i8[1] -> i8[1,4]); allowed: both inputs have the "
-     "same shape (no broadcasting)"),
-    ("addend-constant", simple_model("ADD", PAIR, T("b", [1, 4], data=bytes(4)), T("c", [1, 4])),
-     "ADD 'c': not supported as given (i8[1,4], i8[1,4] -> i8[1,4]); allowed: both inputs are "
-     "activations, not constants"),
+    ("broadcast", simple_model("ADD", PAIR, T("b", [3]), T("c", [1, 4])),
+     "ADD 'c': not supported as given (i8[1,4], i8[3] -> i8[1,4]); allowed: the inputs' shapes "
+     "broadcast: from the last on, dimensions are equal or one of them is 1"),
     ("reshape", simple_model("RESHAPE", PAIR, T("c", [1, 5])),
      "operator 0 (RESHAPE) 'c': reshapes i8[1,4] to i8[1,5]; allowed: the same type and number of "
      "elements"),
@@ -203,8 +204,10 @@ OTHERS: list[tuple[str, Model, str]] = [
                   options="FullyConnectedOptions", WeightsFormat=1),
      "FULLY_CONNECTED 'c': not supported as given (i8[1,4], i8[3,4] -> i8[1,3]); allowed: weights "
      "are a matrix in the default format"),
-    ("quantize-from-float", simple_model("QUANTIZE", T("a", [1, 4], "FLOAT32"), T("c", [1, 4])),
-     f"tensor 0 (a): element type FLOAT32; allowed: {TYPES}"),
+    ("quantize-to-float", simple_model("QUANTIZE", PAIR, T("c", [1, 4], "FLOAT32")),
+     "QUANTIZE 'c': not supported as given (i8[1,4] -> f32[1,4]); allowed: it turns float32 to int8, "
+     "uint8 or int16, int8 to those, uint8 to uint8 or int8, int16 to int8, int16 or int32, or int32 to "
+     "int8 or int16"),
 ]  # fmt: skip
 
 # id, change to the pooling model, message after the file's name
@@ -233,7 +236,7 @@ FILES: list[tuple[str, bytes, str]] = [
      f"is damaged or incomplete ({len(DIGITS) // 2} bytes); {WHOLE}"),
     ("one-byte-short", DIGITS[:-1],
      f"is damaged or incomplete ({len(DIGITS) - 1} bytes); {WHOLE}"),
-    ("zeros", DIGITS[:8] + bytes(1000), "has 0 subgraphs; allowed: exactly one"),
+    ("zeros", DIGITS[:8] + bytes(1000), "has 0 subgraphs; allowed: at least one"),
 ]  # fmt: skip
 
 
@@ -306,15 +309,15 @@ MODELS = (
 @pytest.mark.parametrize("command", ["run", "compile", "verify"])
 def test_no_such_model(command: str, refused: Callable[..., None], tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    (tmp_path / "model.onnx").write_bytes(b"1234")
+    (tmp_path / "model.pb").write_bytes(b"1234")
     (tmp_path / "model").write_bytes(b"1234")
     path_or_name = f"allowed: the path of a .tflite file, or one of {MODELS}"
     for name, message in (
         ("resnet", f"resnet: no such file or model; {path_or_name}"),
         ("no/such.tflite", f"no/such.tflite: no such file or model; {path_or_name}"),
         ("folder", f"folder: is a folder; {path_or_name}"),
-        ("model.onnx", "model.onnx: file type .onnx; allowed: .tflite"),
-        ("model", "model: file type without a suffix; allowed: .tflite"),
+        ("model.pb", "model.pb: file type .pb; allowed: .tflite, .onnx"),
+        ("model", "model: file type without a suffix; allowed: .tflite, .onnx"),
     ):
         refused(message, command, name, "--device", "wear")
 

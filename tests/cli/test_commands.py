@@ -17,6 +17,7 @@ import pytest
 from simulator import cli, jit
 from simulator.hwconfig import device_names
 from simulator.ops import operator_names
+from simulator.profiles import PROFILES
 from simulator.workload import catalogue
 
 TOTALS = {
@@ -229,6 +230,31 @@ def test_devices_ops_and_models_list_what_there_is(capsys: Captured) -> None:
         assert cli.main([command]) == 0
         first_words = {line.split()[0].rstrip(":") for line in capsys.readouterr().out.splitlines()}
         assert set(names) <= first_words, command
+
+
+@pytest.mark.parametrize("command", ["run", "compile", "verify"])
+def test_profile_option_chooses_the_arithmetic(command: str, capsys: Captured) -> None:
+    more = {"run": ["--device", "wear"], "compile": ["--device", "wear"],
+            "verify": ["--against", "tflite", "--samples", "1"]}  # fmt: skip
+    assert cli.main([command, "digits", *more[command], "--profile", "tflite_micro"]) == 0
+    shown = capsys.readouterr().out
+    if command != "run":
+        assert "tflite_micro" in shown
+    if command == "compile":
+        assert 'profile="tflite_micro"' in shown or "profile=tflite_micro" in shown
+        assert cli.main(["compile", "digits", *more[command], "--graph", "--profile", "ruy"]) == 0
+        assert capsys.readouterr().out.startswith('graph "digits_int8.tflite" profile=ruy')
+
+
+@pytest.mark.parametrize("markdown", [False, True])
+def test_profiles_have_a_row_for_every_operator(markdown: bool, capsys: Captured) -> None:
+    assert cli.main(["profiles", *(["--markdown"] if markdown else [])]) == 0
+    shown = capsys.readouterr().out
+    rows = [line.replace("|", " ").split() for line in shown.splitlines() if line.strip()]
+    first_words = [row[0].strip("`") for row in rows if row]
+    for name in (*PROFILES, *(n.upper() for n in operator_names())):
+        assert name in first_words
+    assert ("| operator" in shown) == markdown
 
 
 def test_devices_shows_one_with_its_sources(capsys: Captured) -> None:

@@ -40,7 +40,8 @@ def test_every_tensor_of_digits_is_equal(device: str) -> None:
         assert found.samples == 20
         assert found.fused == ()
         assert [t.name for t in found.tensors] == [n.outputs[0] for n in load_model("digits").nodes]
-        assert all(t.different == t.max_abs_difference == 0 for t in found.tensors)
+        assert all(t.different == t.largest_difference == 0 for t in found.tensors)
+        assert all(t.equal == t.elements and not t.not_visible for t in found.tensors)
         assert sum(t.elements for t in found.tensors) == 933_520
         assert "BUILTIN_REF" in found.runtime_version
 
@@ -70,7 +71,10 @@ def test_differences_are_counted_and_measured() -> None:
     found = verify("digits", narrow(), samples=2)
     first = found.tensors[0]
     assert 0 < first.different <= first.elements == 2 * 28 * 28 * 16
-    assert 0 < first.max_abs_difference <= 255
+    assert 0 < first.largest_difference <= 255
+    assert first.equal + first.off_by_one + first.worse == first.elements
+    assert first.first is not None
+    assert first.first.sample == 0
 
 
 def test_command_says_equal_and_exits_0(capsys: pytest.CaptureFixture[str]) -> None:
@@ -91,7 +95,7 @@ def test_command_reports_a_difference_and_exits_1(
     found = json.loads(out.read_text(encoding="utf-8"))
     first = found["first_difference"]
     assert f"{found['different']:,} of 93,352 elements differ" in text
-    assert "first difference: sample 0, conv_2d 'conv1/Relu' " in text
+    assert "first difference: sample 0, operator 0, conv_2d 'conv1/Relu' " in text
     assert f"ours {first['ours']}, theirs {first['theirs']}" in text
     explained = first["explanation"]
     kept = f"accumulator {explained['accumulator']} (bias {explained['bias']}), kept as "
@@ -103,11 +107,16 @@ def test_json_has_the_stable_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["verify", "digits", "--samples", "1", "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {
-        "schema_version", "versions", "model", "device", "against", "runtime_version", "samples",
-        "tensors", "different", "first_difference", "fused",
+        "schema_version", "versions", "model", "device", "profile", "against", "runtime_version",
+        "samples", "tensors", "different", "first_difference", "fused",
     }  # fmt: skip
+    assert (found["schema_version"], found["profile"], found["against"]) == (2, "tflite", "litert")
     for tensor in found["tensors"]:
-        assert set(tensor) == {"name", "operator", "elements", "different", "max_abs_difference"}
+        assert set(tensor) == {
+            "name", "operator", "unit", "elements", "equal", "off_by_one", "worse",
+            "largest_difference", "first", "not_visible",
+        }  # fmt: skip
+        assert (tensor["unit"], tensor["first"], tensor["not_visible"]) == ("codes", None, "")
     assert found["first_difference"] is None
     assert found["different"] == 0
 

@@ -312,4 +312,6 @@ def test_four_bit_weights_are_stored_packed() -> None:
 
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_every_profile_is_spoken_for(name: str) -> None:
-    assert set(operator(name).PROFILES) == set(PROFILES)
+    # QONNX graphs have no transposed convolution, nor products of two activations.
+    absent = {"qonnx"} if name in ("transpose_conv", "batch_matmul") else set[str]()
+    assert set(operator(name).PROFILES) == set(PROFILES) - absent

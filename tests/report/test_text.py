@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from simulator import load_device, load_model, simulate
+from simulator.compiler.host import RULES as DEVICE_RULES
 from simulator.hwconfig import device_from_dict
 from simulator.ops import operator, operator_names
 from simulator.report.catalogue import device_details, device_table, operator_table
@@ -133,6 +134,6 @@ def test_device_table_has_units() -> None:
 def test_operator_table_prints_every_rule(name: str) -> None:
     text = operator_table()
     assert f"{name.upper()} (" in text
-    for rule in (*operator(name).RULES, *operator(name).DEVICE_RULES):
+    for rule in (*operator(name).RULES, *DEVICE_RULES):
         assert rule.__doc__
         assert rule.__doc__.strip() in text

@@ -1,0 +1,75 @@
+"""The table of operators and numeric profiles: how the arithmetic of each pair is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tabulate import tabulate
+
+from simulator.ops import Operator, operator, operator_names, own_operators
+from simulator.profiles import CHOSEN, PROFILES, RUN, SOURCE, Profile
+
+BEGIN = "<!-- npusim profiles --markdown -->"
+END = "<!-- end of npusim profiles --markdown -->"
+DEFAULT = "tflite"
+MOVEMENT, AS_DEFAULT, ABSENT = "movement", f"as {DEFAULT}", "-"
+_COMMANDS_OF_MOVEMENT = ("move", "none")
+
+_WORDS = {
+    RUN: "equal to the profile's runtime in every bit, by a test of this project that runs it",
+    SOURCE: "from the runtime's source or documentation, not run here",
+    CHOSEN: "this project's own definition: no runtime computes this",
+    AS_DEFAULT: f"has no arithmetic of its own here, computed as in {DEFAULT}",
+    MOVEMENT: "only moves codes, which is the same in every profile",
+    ABSENT: "occurs only in files of another profile",
+}
+
+
+def evidence(described: Operator, profile: str) -> str:
+    """How the arithmetic of an operator under ``profile`` is known: a key of the legend."""
+    if profile in described.PROFILES:
+        return described.PROFILES[profile]
+    if described.COMMAND.split()[0].rstrip(",") in _COMMANDS_OF_MOVEMENT:
+        return MOVEMENT
+    return AS_DEFAULT
+
+
+def all_operators() -> list[str]:
+    """Names of all operators, those of a single profile included."""
+    return sorted({*operator_names(), *(n for p in PROFILES for n in own_operators(p))})
+
+
+def _cell(name: str, profile: str) -> str:
+    known = name in operator_names(profile)
+    return evidence(operator(name, profile), profile) if known else ABSENT
+
+
+def profile_table(versions: Mapping[str, str], markdown: bool = False) -> str:
+    """Profiles with the runtimes that confirm them, operators by profiles, and what the words mean.
+
+    ``versions``: runtime -> the version that the tests ran.
+    """
+    fmt = "github" if markdown else "simple"
+    profiles = [
+        [_name(p.name, markdown), p.title, _runtime(p, versions)] for p in PROFILES.values()
+    ]
+    first = tabulate(profiles, ["profile", "arithmetic of", "confirmed by"], tablefmt=fmt)
+    rows = [
+        [name.upper(), *(_cell(name, profile) for profile in PROFILES)] for name in all_operators()
+    ]
+    second = tabulate(rows, ["operator", *PROFILES], tablefmt=fmt)
+    mark = "- " if markdown else ""
+    legend = "\n".join(f"{mark}{_name(word, markdown)}: {text}" for word, text in _WORDS.items())
+    table = f"{first}\n\n{second}\n\n{legend}"
+    return f"{BEGIN}\n\n{table}\n\n{END}" if markdown else table
+
+
+def _name(word: str, markdown: bool) -> str:
+    return f"`{word}`" if markdown else word
+
+
+def _runtime(profile: Profile, versions: Mapping[str, str]) -> str:
+    if not profile.runtime:
+        return "-"
+    version = versions.get(profile.runtime, "")
+    return f"{profile.runtime}: {version}" if version else profile.runtime

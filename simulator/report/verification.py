@@ -1,0 +1,106 @@
+"""Comparisons and explanations as text for a terminal."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from simulator.report.text import short_name
+from simulator.result import (
+    Account,
+    Difference,
+    ElementExplanation,
+    Step,
+    TensorComparison,
+    Verification,
+)
+
+
+def verification_report(verification: Verification) -> str:
+    """What ``npusim verify`` prints."""
+    v = verification
+    headers = ["tensor", "operator", "elements", "equal", "off by 1", "worse", "largest", "first"]
+    table = tabulate(
+        [_row(t) for t in v.tensors], headers, tablefmt="simple", disable_numparse=True,
+        colalign=("left", "left", "right", "right", "right", "right", "right", "left"),
+    )  # fmt: skip
+    notes = ""
+    if any(t.unit == "ulp" and not t.not_visible for t in v.tensors):
+        notes += "\n\nulp: float32 numbers apart; an equal one has the same bits"
+    if v.fused:
+        notes += "\n\nfused into the operator before, not compared: " + ", ".join(v.fused)
+    compared = [t for t in v.tensors if not t.not_visible]
+    elements = sum(t.elements for t in compared)
+    verdict = f"equal: {len(compared)} tensors, {elements:,} elements"
+    if len(compared) < len(v.tensors):
+        verdict += f"; {len(v.tensors) - len(compared)} tensors not visible"
+    if v.first_difference is not None:
+        verdict = f"{v.different:,} of {elements:,} elements differ\n"
+        verdict += _difference(v.first_difference)
+    samples = f"{v.samples} sample{'s' if v.samples > 1 else ''}"
+    return (
+        f"{v.model} in profile {v.profile} on {v.device} against {v.against} ({v.runtime_version}), "
+        f"{samples}\n\n{table}{notes}\n\n{verdict}"
+    )
+
+
+def _row(t: TensorComparison) -> list[str]:
+    name = short_name(t.name)
+    if t.not_visible:
+        return [name, t.operator, "-", "-", "-", "-", "-", f"not visible: {t.not_visible}"]
+    largest = f"{t.largest_difference:,}" + (" ulp" if t.unit == "ulp" else "")
+    first = "" if t.first is None else f"sample {t.first.sample} {list(t.first.index)}"
+    counts = (t.elements, t.equal, t.off_by_one, t.worse)
+    return [name, t.operator, *(f"{count:,}" for count in counts), largest, first]
+
+
+def _difference(d: Difference) -> str:
+    lines = [
+        f"first difference: sample {d.sample}, operator {d.node}, {d.operator} {d.tensor!r} "
+        f"{list(d.index)}: ours {d.ours}, theirs {d.theirs}"
+    ]
+    if d.explanation is not None:
+        e = d.explanation
+        kept = "" if e.kept == e.accumulator else f", kept as {e.kept}"
+        lines.append(
+            f"  ours: accumulator {e.accumulator} (bias {e.bias}){kept}, {e.requantizer} multiplier "
+            f"{e.multiplier} shift {e.shift}, zero point {e.zero_point}, clamp "
+            f"{e.clamp_min}..{e.clamp_max}"
+        )
+    place = ",".join(str(i) for i in d.index)
+    lines.append(f"  step by step: --explain {d.node} {place or repr('')} --sample {d.sample}")
+    return "\n".join(lines)
+
+
+def explanation_report(explanation: ElementExplanation) -> str:
+    """What ``npusim verify --explain`` prints."""
+    e = explanation
+    lines = [
+        f"{e.model}, operator {e.node} ({e.operator}), tensor {e.tensor!r}, sample {e.sample}, "
+        f"element {list(e.index)}",
+        "",
+        *_account("ours", e.ours),
+    ]
+    if e.other is not None:
+        lines += ["", *_account("the same operands", e.other)]
+    returned = "does not show it" if e.returned is None else f"has {e.returned}"
+    lines += ["", f"{e.against} ({e.runtime_version}) {returned}; ours is {e.ours.value}"]
+    if e.operands_different is None:
+        lines.append("whether its operands equal ours is not visible")
+    elif e.operands_different:
+        lines.append(
+            f"its operands differ from ours in {e.operands_different:,} elements: the first "
+            "difference lies earlier"
+        )
+    else:
+        lines.append("its operands equal ours")
+    return "\n".join(lines)
+
+
+def _account(whose: str, account: Account) -> list[str]:
+    title = f"{whose}, profile {account.profile}, device {account.device}:"
+    return [title, *(_step(s) for s in account.steps), f"  = {account.value}"]
+
+
+def _step(step: Step) -> str:
+    numbers = ", ".join(f"{key} {value}" for key, value in step.numbers.items())
+    return f"  {step.name:<12} {step.words}" + (f"\n{'':15}{numbers}" if numbers else "")

@@ -1,0 +1,183 @@
+"""Cases with their expected outputs, and the file that holds them."""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.crosscheck.account import FRACTION_BITS
+from simulator.crosscheck.runtimes import RUNTIMES
+from simulator.datapath.machine import Machine
+from simulator.errors import ModelError, UsageError
+from simulator.graph import Graph
+from simulator.npu import compile, exact_device, versions
+from simulator.ops import operator as operator_named
+from simulator.profiles import PROFILES, profile_named
+from simulator.program.commands import Command, Host, Matmul, Vector
+from simulator.program.program import Program
+from simulator.report.files import check_target, write_bytes
+from simulator.report.profiles import evidence
+from simulator.vectors.build import Case
+from simulator.vectors.cases import CASES
+
+SCHEMA_VERSION = 1
+MOST_CASES = 10_000
+_MOST_DRAWS = 200  # until a case meets the rules of its profile
+_LAYOUT = {
+    "NNNN/input/NAME": "an input of case NNNN",
+    "NNNN/constant/NAME": "a constant of the operator: weights, bias, amounts",
+    "NNNN/parameter/NAME": "integers made from the scales: per output channel multiplier and shift, the "
+    "bias in int64, a table of 256 entries from the lowest code on",
+    "NNNN/output/NAME": "what a kernel must return, in every bit",
+    "cases[NNNN].tensors": "shape, type, scales, zero points and, where there are several, their axis: "
+    "real = scale * (code - zero point); layouts NHWC and OHWI",
+    "cases[NNNN].attributes": "of the operator; padding in rows and columns on each side",
+    "cases[NNNN].commands": "what the simulator runs; a multiplier and a shift stand for multiplier * "
+    "2**(shift - fraction_bits)",
+}
+
+
+@dataclass(frozen=True)
+class Written:
+    """What :func:`write_vectors` wrote."""
+
+    path: Path
+    cases: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A case, its program, and its outputs (without samples)."""
+
+    case: Case
+    program: Program
+    outputs: dict[str, np.ndarray]
+
+
+def make_cases(
+    operator: str, profile: str = "tflite", count: int = 100, seed: int = 0
+) -> list[Case]:
+    """``count`` cases of ``operator``, its kinds in turn; case i depends on ``seed`` and i alone."""
+    if operator not in CASES:
+        raise UsageError("vectors", f"operator {operator!r}", ", ".join(sorted(CASES)))
+    profile_named(profile)
+    if not 1 <= count <= MOST_CASES:
+        raise UsageError("count", str(count), f"1..{MOST_CASES}")
+    if seed < 0:
+        raise UsageError("seed", str(seed), "at least 0")
+    kinds = CASES[operator].kinds
+    return [_drawn(operator, kinds[i % len(kinds)], profile, [seed, i]) for i in range(count)]
+
+
+def _drawn(operator: str, kind: str, profile: str, seeds: list[int]) -> Case:
+    """A case that the operator accepts in ``profile``: some profiles have rules of their own."""
+    own = zlib.crc32(operator.encode())
+    for draw in range(_MOST_DRAWS):
+        rng = np.random.default_rng([own, *seeds, draw])
+        try:
+            return CASES[operator].make(rng, kind, profile)
+        except ModelError:
+            if draw == _MOST_DRAWS - 1:
+                raise
+    raise AssertionError("no draw returned or raised")
+
+
+def solve(case: Case) -> Solved:
+    """``case`` with the outputs that our datapath computes, nothing narrower than the profile asks for."""
+    program = compile(case.graph, exact_device())
+    done = Machine(program).run({name: values[np.newaxis] for name, values in case.inputs.items()})
+    return Solved(case, program, {name: values[0] for name, values in done.outputs.items()})
+
+
+def write_vectors(
+    operator: str, path: str | Path | None = None, *, profile: str = "tflite", count: int = 100,
+    seed: int = 0,
+) -> Written:  # fmt: skip
+    """Write ``count`` cases to an ``.npz`` file, whole or not at all."""
+    target = Path(path) if path is not None else Path(f"{operator}_{profile}.npz")
+    cases = make_cases(operator, profile, count, seed)
+    check_target(str(target))
+    solved = [solve(case) for case in cases]
+    arrays: dict[str, np.ndarray] = {
+        "meta": np.array(json.dumps(_meta(operator, profile, seed, solved)))
+    }
+    for number, one in enumerate(solved):
+        arrays |= {f"{number:04d}/{key}": values for key, values in _arrays(one).items()}
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_bytes(target, content.getvalue())
+    return Written(target, len(solved), sum(v.size for one in solved for v in one.outputs.values()))
+
+
+def _arrays(solved: Solved) -> dict[str, np.ndarray]:
+    graph = solved.case.graph
+    found = {f"input/{name}": values for name, values in solved.case.inputs.items()}
+    found |= {f"constant/{name}": values for name, values in graph.constants.items()}
+    own = f"{graph.nodes[0].name}/"
+    found |= {
+        f"parameter/{name.removeprefix(own)}": values
+        for name, values in solved.program.constants.items()
+        if name.startswith(own) and name != f"{own}weights"  # they are a constant already
+    }
+    return found | {f"output/{name}": values for name, values in solved.outputs.items()}
+
+
+def _meta(operator: str, profile: str, seed: int, solved: list[Solved]) -> dict[str, Any]:
+    known = evidence(operator_named(operator), profile)
+    runtime = RUNTIMES.get(PROFILES[profile].runtime)
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "versions": versions(),
+        "operator": operator,
+        "profile": profile,
+        "evidence": known,
+        "runtime": f"{runtime.name}: {runtime.checked_with}" if known == "run" and runtime else None,
+        "seed": seed,
+        "layout": _LAYOUT,
+        "cases": [
+            {
+                "kind": one.case.kind, "attributes": dict(one.case.graph.nodes[0].attrs),
+                "tensors": _tensors(one.case.graph),
+                "commands": [_command(c) for c in one.program.commands],
+            }
+            for one in solved
+        ],
+    }  # fmt: skip
+
+
+def _tensors(graph: Graph) -> dict[str, Any]:
+    found = {}
+    for name, tensor in graph.tensors.items():
+        q = tensor.quantization
+        found[name] = {
+            "shape": tensor.spec.shape, "dtype": tensor.spec.dtype,
+            "scales": q.scales if q else None, "zero_points": q.zero_points if q else None,
+            "axis": q.axis if q and q.per_channel else None,
+        }  # fmt: skip
+    return found
+
+
+def _command(command: Command) -> dict[str, Any]:
+    inner = command.command if isinstance(command, Host) else command
+    if isinstance(inner, Vector):
+        return {
+            "command": "vector", "function": inner.function, "parameters": dict(inner.parameters)
+        }  # fmt: skip
+    if not isinstance(inner, Matmul):
+        return {"command": "move"}
+    stage = inner.requantize
+    return {
+        "command": "matmul", "requantizer": stage.kind,
+        "fraction_bits": FRACTION_BITS[stage.kind], "tail_requantizer": stage.tail_kind,
+        "tail_channels": stage.tail_channels, "zero_point": stage.zero_point,
+        "clamp_min": stage.clamp_min, "clamp_max": stage.clamp_max,
+        "ifmap_offset": inner.ifmap_offset, "weight_offset": inner.weight_offset,
+        "pad_code": inner.pad_code,
+    }  # fmt: skip

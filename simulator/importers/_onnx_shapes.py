@@ -144,6 +144,8 @@ class _Propagation:
 
     def _infer(self, op: Op) -> dict[str, ValueType]:
         if op.kind in self.custom:
+            if not op.input(0) or not op.outputs or not op.outputs[0]:
+                raise op.error("has too few inputs or outputs", "an input and an output")
             inputs = [self._type(n) for n in op.inputs if n]
             return {op.outputs[0]: self.custom[op.kind](op, inputs)}
         if op.kind == "QLinearConcat":

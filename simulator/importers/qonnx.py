@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.errors import ModelError
 from simulator.graph import Graph
 from simulator.importers import _onnx_moves as moves
 from simulator.importers._onnx_build import IMAGE, Axes, Builder, Codes, Value, in_order, inverse
@@ -100,14 +101,15 @@ class Reader:
         else:
             raise op.error("is not supported", ", ".join(supported_operators()))
 
-    # --- values ------------------------------------------------------------------------------
-
     def _value(self, name: str) -> Value:
         """A value that is made; sums become float32 numbers."""
         if name in self.sums and name not in self.w.env:
             self.w.env[name] = self._as_numbers(name, self.sums[name])
         value = self.w.value(name)
-        assert value is not None
+        if value is None:
+            raise ModelError(
+                self.w.build.file.name, "has an operator without an input", "all inputs"
+            )
         return value
 
     def _pending(self, name: str) -> Sums | None:
@@ -153,8 +155,6 @@ class Reader:
         extra = {} if step.operator == "maximum" else {"activation": "NONE"}
         w.build.node(step.operator, inputs, [made.tensor], extra)
         return made
-
-    # --- quantizers --------------------------------------------------------------------------
 
     def _quantizer(self, op: Op, kind: str) -> None:
         value = self.w.env.get(op.input(0)) or (
@@ -224,8 +224,6 @@ class Reader:
             value = w.env[sums.moves[-1].outputs[0]]
             w.build.tensors[value.tensor].key = output
         w.env[output] = replace(value, name=output)
-
-    # --- products and functions --------------------------------------------------------------
 
     def _product(self, op: Op, kind: str) -> None:
         x, weights = self._value(op.input(0)), self._value(op.input(1))
@@ -357,8 +355,6 @@ class Reader:
             raise op.error("joins two activations, or a constant and one", "a constant second")
         values = parameter(self.w, op, op.inputs.index(other), "parameter")
         return [Step(_FUNCTIONS[kind], per_channel(op, values, rank, channels))]
-
-    # --- moves -------------------------------------------------------------------------------
 
     def _move(self, op: Op, kind: str) -> None:
         pending = self._pending(op.input(0))

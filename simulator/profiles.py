@@ -14,9 +14,13 @@ from dataclasses import dataclass
 
 from simulator.errors import UsageError
 
+# How the arithmetic of an operator under a profile is known.
 RUN = "run"  # equal to the profile's runtime, by a test that runs it
 SOURCE = "source"  # from the runtime's source or documentation, not run here
 CHOSEN = "chosen"  # this project's own definition
+DEFAULT = "tflite"
+AS_DEFAULT = f"as {DEFAULT}"  # no arithmetic of its own
+MOVEMENT = "movement"  # only moves codes
 
 
 @dataclass(frozen=True)

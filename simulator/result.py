@@ -105,7 +105,8 @@ class TensorComparison:
 
     Differences are in ``unit``: codes, or for float32 tensors steps from one number to the next
     (``ulp``; +0 and -0 are one apart, all NaNs are equal). ``equal + off_by_one + worse`` is
-    ``elements``. ``not_visible`` says why nothing was compared; it is empty where all was.
+    ``elements``. ``evidence`` says how our arithmetic of the operator is known in our profile (a word of
+    ``npusim profiles``). ``not_visible`` says why nothing was compared; it is empty where all was.
     """
 
     name: str
@@ -117,6 +118,7 @@ class TensorComparison:
     worse: int
     largest_difference: int
     first: Place | None
+    evidence: str
     not_visible: str = ""
 
     @property

@@ -10,7 +10,7 @@ from random_devices import small_device
 
 from simulator.compiler import compile_graph
 from simulator.crosscheck.inputs import random_inputs
-from simulator.crosscheck.onnxruntime import open_runtime
+from simulator.crosscheck.onnxruntime import open_runtime, pairs_saturate
 from simulator.datapath.machine import Machine
 from simulator.graph import Graph
 from simulator.hwconfig import Device
@@ -18,6 +18,8 @@ from simulator.importers.onnx import read_onnx
 from simulator.ops import reference_values
 
 _DEVICE = small_device()
+# Two products of uint8 codes by int8 weights stay within 16 bits where the processor sums them so.
+LARGEST_WEIGHT = 64 if pairs_saturate() else 128
 
 
 @dataclass
@@ -30,11 +32,9 @@ class Comparison:
 
 def compared(
     tmp: Path, content: bytes, samples: int = 1, *, device: Device = _DEVICE, seed: int = 0,
-    feed: dict[str, np.ndarray] | None = None, naive: bool = True, inside: bool = True,
+    feed: dict[str, np.ndarray] | None = None, naive: bool = True,
 ) -> Comparison:  # fmt: skip
-    """Every tensor that exists in both; float32 ones inside the graph are not shown where that would keep
-    the runtime from joining operators, nor any without ``inside``. With ``naive`` the definitions are held
-    as well, on one sample."""
+    """Every tensor that exists in both. With ``naive`` the definitions are held as well, on one sample."""
     graph = read_onnx(content, "model")
     path = tmp / "model.onnx"
     path.write_bytes(content)
@@ -43,15 +43,17 @@ def compared(
     made = [name for node in graph.nodes for name in node.outputs if name]
     done = Machine(compile_graph(graph, device)).run(feed, made)
     ours = {**feed, **done.tensors}
-    names = [n for n in made if _visible(graph, n) and (inside or n in graph.outputs)]
+    names = [n for n in made if graph.tensors[n].key != ""]
     if naive:
         _hold_definitions(graph, ours)
     result = Comparison(0, {})
     for sample in range(next(iter(feed.values())).shape[0]):
         given = {str(graph.tensors[n].key): v[sample] for n, v in feed.items()}
         theirs = runtime.run(given, [str(graph.tensors[n].key) for n in names])
-        for name in (n for n in names if n in ours):
+        for name in names:
             tensor = graph.tensors[name]
+            if name not in ours or str(tensor.key) not in theirs:
+                continue
             value = ours[name][sample]
             value = value.transpose(tensor.file_axes) if tensor.file_axes else value
             other = theirs[str(tensor.key)]
@@ -61,11 +63,6 @@ def compared(
             if apart:
                 result.different[name] = result.different.get(name, 0) + apart
     return result
-
-
-def _visible(graph: Graph, name: str) -> bool:
-    tensor = graph.tensors[name]
-    return tensor.key != "" and (not tensor.spec.real or name in graph.outputs)
 
 
 def _apart(ours: np.ndarray, theirs: np.ndarray) -> int:

@@ -11,6 +11,7 @@ from simulator.crosscheck.sides import NOT_COMPUTED, Side, Simulated, file_order
 from simulator.datapath.explain import explain_output
 from simulator.errors import CrosscheckError
 from simulator.graph import Graph
+from simulator.ops import node_evidence
 from simulator.result import Difference, Place, TensorComparison
 
 CODES, ULP = "codes", "ulp"
@@ -42,6 +43,7 @@ class _Tally:
     name: str
     node: int
     operator: str
+    evidence: str
     elements: int = 0
     equal: int = 0
     off_by_one: int = 0
@@ -90,7 +92,7 @@ class _Comparison:
     def __init__(self, graph: Graph, ours: Simulated, other: Side) -> None:
         self.graph, self.ours, self.other = graph, ours, other
         self.tallies = {
-            name: _Tally(name, number, node.operator)
+            name: _Tally(name, number, node.operator, node_evidence(graph, node))
             for number, node in enumerate(graph.nodes)
             for name in node.outputs
             if name
@@ -159,7 +161,7 @@ class _Comparison:
             TensorComparison(
                 t.name, t.operator, ULP if self.graph.spec(t.name).real else CODES, t.elements,
                 t.equal, t.off_by_one, t.elements - t.equal - t.off_by_one, t.largest, t.first,
-                t.hidden,
+                t.evidence, t.hidden,
             )
             for t in self.tallies.values()
         )  # fmt: skip

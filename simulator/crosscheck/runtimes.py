@@ -32,8 +32,7 @@ class Entry:
     """One runtime.
 
     ``module`` is a file of this folder, ``arguments`` go to its ``open_runtime``. ``checked_with`` is
-    the version that the tests of this project ran against. ``shows_reals`` is False where asking for a
-    float32 tensor within the graph would change what the runtime computes.
+    the version that the tests of this project ran against.
     """
 
     name: str
@@ -41,7 +40,6 @@ class Entry:
     suffix: str
     checked_with: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    shows_reals: bool = True
 
     @property
     def profile(self) -> str:
@@ -61,8 +59,8 @@ _ALL = (
     Entry(
         "litert-ruy", "litert", ".tflite", _LITERT, {"kernels": "BUILTIN_WITHOUT_DEFAULT_DELEGATES"}
     ),
-    Entry("onnxruntime", "onnxruntime", ".onnx", "onnxruntime 1.31.1", shows_reals=False),
-    Entry("qonnx", "qonnx", ".onnx", "qonnx 1.0.0 and onnxruntime 1.31.1"),
+    Entry("onnxruntime", "onnxruntime", ".onnx", "onnxruntime 1.32.0"),
+    Entry("qonnx", "qonnx", ".onnx", "qonnx 1.0.0 and onnxruntime 1.32.0"),
 )
 RUNTIMES: Mapping[str, Entry] = MappingProxyType({entry.name: entry for entry in _ALL})
 

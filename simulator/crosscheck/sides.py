@@ -16,7 +16,6 @@ from simulator.program.program import Program
 
 NOT_IN_FILE = "the file has no such tensor"
 NOT_SHOWN = "the runtime does not show it"
-CHANGES_RESULT = "showing a float32 tensor would change what the runtime computes"
 NOT_COMPUTED = "an operator makes it that our program does without"
 
 Values = dict[str, np.ndarray]
@@ -113,7 +112,7 @@ class Reference:
 
     def values(self, feed: Mapping[str, np.ndarray], names: Iterable[str]) -> Values:
         tensors = self._graph.tensors
-        keys = {name: tensors[name].key for name in names if not self._never(name)}
+        keys = {name: tensors[name].key for name in names if self._in_file(name)}
         rows: dict[str, list[np.ndarray]] = {name: [] for name in keys}
         for sample in range(next(iter(feed.values())).shape[0]):
             inputs = {
@@ -153,12 +152,8 @@ class Reference:
             )  # fmt: skip
         return codes
 
-    def _never(self, name: str) -> str:
-        tensor = self._graph.tensors[name]
-        if tensor.key == "":
-            return NOT_IN_FILE
-        inside = tensor.spec.real and name not in self._graph.outputs
-        return CHANGES_RESULT if inside and not self._entry.shows_reals else ""
+    def _in_file(self, name: str) -> bool:
+        return self._graph.tensors[name].key != ""
 
     def hidden(self, name: str) -> str:
-        return self._never(name) or NOT_SHOWN
+        return NOT_SHOWN if self._in_file(name) else NOT_IN_FILE

@@ -13,6 +13,7 @@ from simulator.importers._onnx_build import (
     Codes,
     Value,
     in_order,
+    moved_params,
     quantized,
 )
 from simulator.importers._onnx_file import Op, ValueType, printable
@@ -63,7 +64,7 @@ def _convolution(w: Walk, call: Call, x: Value, weights: Value, more: list[str])
     depthwise = groups == x.shape[1] and groups > 1
     operator, axes = ("depthwise_conv_2d", DEPTHWISE) if depthwise else ("conv_2d", OHWI)
     inputs = [w.build.arranged(x, IMAGE), w.build.arranged(weights, axes), *more]
-    w.result(call, operator, inputs, IMAGE, {**attrs, "activation": "NONE"})
+    _product(w, call, operator, inputs, IMAGE, {**attrs, "activation": "NONE"})
 
 
 def _constant_weights(op: Op, weights: Value) -> None:
@@ -78,9 +79,10 @@ def _constant_weights(op: Op, weights: Value) -> None:
 
 
 def bias_of(w: Walk, call: Call) -> list[str]:
-    """The third operand as an int32 constant, in a list; empty where there is none."""
+    """The third operand as an int32 constant, in a list; empty where there is none, or one to be added to
+    float32 results."""
     bias = call.inputs[2] if len(call.inputs) > 2 else None
-    if bias is None:
+    if bias is None or _real_bias(call) is not None:
         return []
     op, x, weights = call.op, call.given(0), call.given(1)
     if bias.constant is None:
@@ -97,6 +99,13 @@ def bias_of(w: Walk, call: Call) -> list[str]:
     if bias.dtype != "i32":
         raise op.error(f"bias is {bias.dtype}", "i32, or f32 beside float weights")
     return [w.build.constant(replace(bias, view=None), in_order(1), params)]
+
+
+def _real_bias(call: Call) -> Value | None:
+    """A float32 bias of float32 results, which nothing rounds to a multiple of the sums' scale."""
+    bias = call.inputs[2] if len(call.inputs) > 2 else None
+    left = call.alone and not call.quantized
+    return bias if left and bias is not None and bias.view is None else None
 
 
 def _per_channel(op: Op, bias: Value, channels: int) -> Value:
@@ -221,7 +230,7 @@ def _rows(w: Walk, call: Call, a: Value, weights: Value, more: list[str]) -> Non
     attrs: Attrs = {
         "keep_dims": int(a.rank != 2), "weights_format": "DEFAULT", "activation": "NONE",
     }  # fmt: skip
-    _product(w, call, "fully_connected", inputs, attrs)
+    _product(w, call, "fully_connected", inputs, in_order(a.rank), attrs)
 
 
 def _batches(w: Walk, call: Call, a: Value, b: Value) -> None:
@@ -234,24 +243,46 @@ def _batches(w: Walk, call: Call, a: Value, b: Value) -> None:
         names.append(w.build.arranged(_turned(value) if as_is else value, in_order(value.rank)))
         turned.append(int(as_is))
     attrs: Attrs = {"adj_x": turned[0], "adj_y": turned[1]}
-    _product(w, call, "batch_matmul", names, attrs)
+    _product(w, call, "batch_matmul", names, in_order(len(w.kind(call.op).shape)), attrs)
 
 
-def _product(w: Walk, call: Call, operator: str, inputs: list[str], attrs: Attrs) -> None:
+def _product(
+    w: Walk, call: Call, operator: str, inputs: list[str], axes: Axes, attrs: Attrs
+) -> None:
     """The node; a float32 result is an int32 one of the product's scale, seen as float32."""
-    shape = w.kind(call.op).shape
     if call.quantized or call.target.dtype != "f32":
-        w.result(call, operator, inputs, in_order(len(shape)), attrs)
+        w.result(call, operator, inputs, axes, attrs)
         return
     x, weights = call.given(0).view, call.given(1).view
     assert x is not None
     assert weights is not None
-    params = product_params(x, weights, len(shape) - 1)
-    name = call.target.name
-    kind = ValueType(SUM_BITS, shape)
-    made = w.build.make(f"{name}/sums", kind, in_order(len(shape)), Codes(params), key="")
+    shape, name = w.kind(call.op).shape, call.target.name
+    channel = 1 if axes == IMAGE else len(shape) - 1
+    params = product_params(x, weights, channel)
+    ours = moved_params(params, axes) or params
+    if call.alone:
+        attrs = {**attrs, "arithmetic": "float"}
+    made = w.build.make(f"{name}/sums", ValueType(SUM_BITS, shape), axes, Codes(ours), key="")
     w.build.node(operator, inputs, [made.tensor], attrs)
     w.env[name] = replace(made, name=name, view=params)
+    bias = _real_bias(call)
+    if bias is not None:
+        _add_bias(w, call, bias)
+
+
+def _add_bias(w: Walk, call: Call, bias: Value) -> None:
+    """``bias`` added to the float32 results of ``call``."""
+    if bias.constant is None:
+        raise call.op.error(f"bias {printable(bias.name)!r} is made at run time", "a constant")
+    name, sums = call.target.name, w.env[call.target.name]
+    kind = ValueType("f32", sums.shape)
+    real = w.build.make(f"{name}/products", kind, sums.axes, key="")
+    w.build.node("dequantize", [sums.tensor], [real.tensor])
+    bias = _per_channel(call.op, bias, w.build.tensors[real.tensor].spec.shape[-1])
+    made = w.build.make(name, kind, sums.axes)
+    inputs = [real.tensor, w.build.constant(bias, in_order(1))]
+    w.build.node("add", inputs, [made.tensor], {"activation": "NONE"})
+    w.env[name] = made
 
 
 def _integer_operand(w: Walk, op: Op, index: int, point: int) -> tuple[Value, list[str]]:

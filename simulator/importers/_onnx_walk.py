@@ -38,9 +38,6 @@ CODES = ("i4", "u4", "i8", "u8", "i16", "u16", "i32")
 _CLAMPING = {
     "conv_2d", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul", "average_pool_2d",
 }  # fmt: skip
-# Operators that ONNX Runtime joins to the DequantizeLinear and QuantizeLinear around them, and then
-# computes in another arithmetic than float32.
-_JOINED = {"Add", "Mul", "AveragePool", "GlobalAveragePool", "Softmax"}
 _INFINITE = (-math.inf, math.inf)
 _ACTIVATIONS = {
     (0.0, math.inf): "RELU", (0.0, 6.0): "RELU6", (-1.0, 1.0): "RELU_N1_TO_1",
@@ -62,12 +59,16 @@ class Target:
 
 @dataclass(frozen=True)
 class Call:
-    """One operator by its float name with all it reads; '' operands are None."""
+    """One operator by its float name with all it reads; '' operands are None.
+
+    ``alone``: the runtime computes it in float32 between codes, joined to nothing.
+    """
 
     op: Op
     kind: str
     inputs: tuple[Value | None, ...]
     target: Target
+    alone: bool = False
 
     @property
     def quantized(self) -> bool:
@@ -89,12 +90,19 @@ class Walk:
     values: Values
     env: dict[str, Value] = field(default_factory=dict)
     readers: dict[str, list[Op]] = field(default_factory=dict)
+    makers: dict[str, Op] = field(default_factory=dict)
     done: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for op in self.values.ops:
             for name in set(op.inputs):
                 self.readers.setdefault(name, []).append(op)
+            self.makers |= dict.fromkeys(op.outputs, op)
+
+    def uses(self, name: str) -> int:
+        """How often a value is read, being a graph output counted."""
+        read = sum(op.inputs.count(name) for op in self.readers.get(name, ()))
+        return read + (name in self.build.file.outputs)
 
     def value(self, name: str) -> Value | None:
         """A value by its name in the file; None for an input that is left out."""
@@ -267,7 +275,7 @@ class Walk:
         activation, codes = clamp_of(target)
         if operator in _CLAMPING:
             attrs = {**attrs, "activation": activation or "NONE"}
-        if call.kind in _JOINED and call.quantized and not _joins(call):
+        if call.alone:
             attrs = {**attrs, "arithmetic": "float"}
         shared = Codes(target.params)
         if codes is None or (activation and operator in _CLAMPING):
@@ -342,15 +350,6 @@ class Walk:
         bounds: Attrs = {"clamp_min": codes[0], "clamp_max": codes[1]}
         self.build.node("clip", [value.tensor], [made.tensor], bounds)
         return made
-
-
-def _joins(call: Call) -> bool:
-    """Whether the runtime makes one operator of it: 8-bit codes of one type, and nothing between the
-    operator and QuantizeLinear that clamps (a Relu or Clip beyond the codes is taken out)."""
-    if call.op.kind != call.kind:
-        return True  # it is one in the file
-    types = {value.dtype for value in call.inputs if value is not None} | {call.target.dtype}
-    return types in ({"i8"}, {"u8"}) and clamp_of(call.target)[1] is None
 
 
 def held(value: float, bounds: tuple[float, float]) -> float:

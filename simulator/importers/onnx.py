@@ -11,6 +11,7 @@ from simulator.errors import ModelError
 from simulator.graph import Graph
 from simulator.graph.passes import canonicalize
 from simulator.importers import _onnx_elementwise as elementwise
+from simulator.importers import _onnx_joins as joins
 from simulator.importers import _onnx_moves as moves
 from simulator.importers import _onnx_products as products
 from simulator.importers import _onnx_quantization as quantization
@@ -164,10 +165,10 @@ def _float_operator(w: Walk, op: Op) -> None:
     if target is not None:
         call = Call(op, op.kind, inputs, target)
     elif op.kind in _PRODUCTS:
-        call = _unquantized_product(w, op, inputs, quantized)
+        call = _unquantized_product(w, op, inputs)
     else:
         call = w.float_call(op, inputs)
-    _CALLS[op.kind](w, call)
+    _CALLS[op.kind](w, replace(call, alone=joins.stays_float(w, call)))
 
 
 def _one_scale(inputs: tuple[Value | None, ...]) -> bool:
@@ -180,21 +181,13 @@ def _one_scale(inputs: tuple[Value | None, ...]) -> bool:
     return alike and first is not None and (first.quantized or first.view is None)
 
 
-def _unquantized_product(
-    w: Walk, op: Op, inputs: tuple[Value | None, ...], quantized: bool
-) -> Call:
-    """A product whose result stays float32: of matrices of codes it is that of the int32 sums."""
-    if not quantized:
-        operands = [v for v in inputs[:2] if v is not None and not v.quantized]
+def _unquantized_product(w: Walk, op: Op, inputs: tuple[Value | None, ...]) -> Call:
+    """A product whose result stays float32: that of the int32 sums of its codes."""
+    operands = [v for v in inputs[:2] if v is not None and not v.quantized]
+    if operands:
         names = ", ".join(repr(printable(v.name)) for v in operands)
         raise op.error(
             f"multiplies float32 numbers ({names})",
             "operands from DequantizeLinear: quantize the model first",
         )
-    bias = inputs[2] if len(inputs) > 2 else None
-    if op.kind == "Conv" or (bias is not None and bias.view is None):
-        raise op.error(
-            "its result is not quantized", "one QuantizeLinear, after Relu or Clip if any"
-        )
-    call = w.float_call(op, ())
-    return replace(call, inputs=inputs)
+    return replace(w.float_call(op, ()), inputs=inputs)

@@ -29,6 +29,8 @@ from simulator.errors import ModelError
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops._common import Lowered, Rule
+from simulator.ops._stage import runtime_in_float
+from simulator.profiles import AS_DEFAULT, CHOSEN, MOVEMENT
 
 Shapes = tuple[int, ...] | list[tuple[int, ...]]
 Arrays = np.ndarray | list[np.ndarray]
@@ -80,6 +82,22 @@ def operator_of(graph: Graph, node: Node) -> Operator:
         where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
         problem = f"has no arithmetic in profile {graph.profile}"
         raise ModelError(where, problem, "the profile of the model's file") from None
+
+
+def evidence(described: Operator, profile: str) -> str:
+    """How the arithmetic of an operator under ``profile`` is known: a word of ``profiles``."""
+    if profile in described.PROFILES:
+        return described.PROFILES[profile]
+    words = described.COMMAND.removeprefix("a ").replace(",", " ").split()
+    return MOVEMENT if words[0] in ("move", "none") and "matmul" not in words else AS_DEFAULT
+
+
+def node_evidence(graph: Graph, node: Node) -> str:
+    """The same of one node: a product that the profile's runtime computes in float32 is our own."""
+    described = operator_of(graph, node)
+    if described.COMMAND.startswith("matmul") and runtime_in_float(node):
+        return CHOSEN
+    return evidence(described, graph.profile)
 
 
 def output_shapes(graph: Graph, node: Node) -> list[tuple[int, ...]]:

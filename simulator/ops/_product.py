@@ -12,7 +12,14 @@ from simulator.fixedpoint.thresholds import NAME
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
-from simulator.ops._stage import Stage, operands, output_stage, sums_only, thresholds_of
+from simulator.ops._stage import (
+    Stage,
+    operands,
+    output_stage,
+    runtime_in_float,
+    sums_only,
+    thresholds_of,
+)
 from simulator.program.commands import LaneWork, Matmul, Requantize
 from simulator.program.nest import Nest
 
@@ -25,6 +32,8 @@ CHANNEL_BITS = _BIAS_BITS + _SCALE_BITS
 _LARGEST_BIAS = 1 << 46
 # What ONNX Runtime multiplies; int8 by uint8 besides where the sums are the output.
 _ONNX_TYPES = (("i8", "i8"), ("u8", "u8"), ("u8", "i8"))
+# Of which ONNX Runtime has sums at the most; between codes it computes them in float32.
+_ONNX_TYPES_ALONE = (("i8", "u8"), ("i8", "i4"), ("u8", "i4"), ("i8", "u4"), ("u8", "u4"))
 # The output stage is one pass through a lane; without a multiplier it shifts, or only clamps.
 _LANES = {"power_of_two": LaneWork(1, 0, 1), "none": LaneWork(1, 0, 0)}
 
@@ -90,7 +99,8 @@ def weight_types(*pairs: tuple[str, str]) -> common.Rule:
         if graph.profile == "qonnx":
             return _narrow(graph, names.weights)
         if graph.profile == "onnxruntime":
-            return given in _ONNX_TYPES or (given == ("i8", "u8") and sums_only(graph, node))
+            alone = runtime_in_float(node) or sums_only(graph, node)
+            return given in _ONNX_TYPES or (given in _ONNX_TYPES_ALONE and alone)
         return given in pairs
 
     words = {"i4": "int4", "i8": "int8", "u8": "uint8", "i16": "int16"}

@@ -17,8 +17,8 @@ scales where the last bit decides; ``tests/ops/test_adversarial_products.py`` re
   TRANSPOSE_CONV sixteen outputs, wherever they lie), the rest by double rounding. Grouped CONV_2D, uint8
   DEPTHWISE_CONV_2D, 64-bit sums and BATCH_MATMUL as in ``tflite``.
 * ``xnnpack``: float32, for nodes that XNNPACK takes (:func:`taken_by_xnnpack`); others as in ``ruy``.
-* ``onnxruntime``: float32. ``qonnx``: thresholds, no scale. ``power_of_two``: the nearest power of
-  two. ``dyadic``: HAWQ-V3.
+* ``onnxruntime``: float32 (see :func:`runtime_in_float`). ``qonnx``: thresholds, no scale.
+  ``power_of_two``: the nearest power of two. ``dyadic``: HAWQ-V3.
 """
 
 from __future__ import annotations
@@ -97,6 +97,14 @@ def sums_only(graph: Graph, node: Node) -> bool:
     made = graph.tensors[node.outputs[0]]
     plain = made.quantization is None or graph.profile in ("onnxruntime", "qonnx")
     return made.spec.dtype == "i32" and plain
+
+
+def runtime_in_float(node: Node) -> bool:
+    """Whether the profile's runtime computes this product of codes in float32, whose sums round on the way.
+
+    We sum integers and round once, as it does with the products that it joins to their quantizers.
+    """
+    return dict(node.attrs).get("arithmetic") == "float"
 
 
 def thresholds_of(node: Node) -> tuple[str, str] | None:

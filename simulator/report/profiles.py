@@ -6,32 +6,23 @@ from collections.abc import Mapping
 
 from tabulate import tabulate
 
-from simulator.ops import Operator, operator, operator_names, own_operators
-from simulator.profiles import CHOSEN, PROFILES, RUN, SOURCE, Profile
+from simulator.ops import evidence, operator, operator_names, own_operators
+from simulator.profiles import AS_DEFAULT, CHOSEN, DEFAULT, MOVEMENT, PROFILES, RUN, SOURCE, Profile
 
 BEGIN = "<!-- npusim profiles --markdown -->"
 END = "<!-- end of npusim profiles --markdown -->"
-DEFAULT = "tflite"
-MOVEMENT, AS_DEFAULT, ABSENT = "movement", f"as {DEFAULT}", "-"
-_COMMANDS_OF_MOVEMENT = ("move", "none")
+ABSENT = "-"
 
 _WORDS = {
     RUN: "equal to the profile's runtime in every bit, by a test of this project that runs it",
     SOURCE: "from the runtime's source or documentation, not run here",
-    CHOSEN: "this project's own definition: no runtime computes this",
+    CHOSEN: "this project's own definition: no runtime computes this. Under onnxruntime that goes for "
+    "products which the runtime leaves in float32 (4-bit weights, a clamp before QuantizeLinear, int8 "
+    "codes it cannot turn into uint8): `npusim verify` says it of each",
     AS_DEFAULT: f"has no arithmetic of its own here, computed as in {DEFAULT}",
     MOVEMENT: "only moves codes, which is the same in every profile",
     ABSENT: "occurs only in files of another profile",
 }
-
-
-def evidence(described: Operator, profile: str) -> str:
-    """How the arithmetic of an operator under ``profile`` is known: a key of the legend."""
-    if profile in described.PROFILES:
-        return described.PROFILES[profile]
-    if described.COMMAND.split()[0].rstrip(",") in _COMMANDS_OF_MOVEMENT:
-        return MOVEMENT
-    return AS_DEFAULT
 
 
 def all_operators() -> list[str]:

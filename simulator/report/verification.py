@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from simulator.profiles import CHOSEN
 from simulator.report.text import short_name
 from simulator.result import (
     Account,
@@ -18,14 +19,30 @@ from simulator.result import (
 def verification_report(verification: Verification) -> str:
     """What ``npusim verify`` prints."""
     v = verification
-    headers = ["tensor", "operator", "elements", "equal", "off by 1", "worse", "largest", "first"]
+    headers = [
+        "tensor",
+        "operator",
+        "elements",
+        "equal",
+        "off by 1",
+        "worse",
+        "largest",
+        "first",
+        "known",
+    ]
     table = tabulate(
         [_row(t) for t in v.tensors], headers, tablefmt="simple", disable_numparse=True,
-        colalign=("left", "left", "right", "right", "right", "right", "right", "left"),
+        colalign=("left", "left", "right", "right", "right", "right", "right", "left",
+                  "left"),
     )  # fmt: skip
     notes = ""
     if any(t.unit == "ulp" and not t.not_visible for t in v.tensors):
         notes += "\n\nulp: float32 numbers apart; an equal one has the same bits"
+    if any(t.evidence == CHOSEN for t in v.tensors):
+        notes += (
+            f"\n\n{CHOSEN}: computed by this project's own definition, which no runtime has (products that "
+            "ONNX Runtime leaves in float32 are sums of integers here)"
+        )
     if v.fused:
         notes += "\n\nfused into the operator before, not compared: " + ", ".join(v.fused)
     compared = [t for t in v.tensors if not t.not_visible]
@@ -46,11 +63,12 @@ def verification_report(verification: Verification) -> str:
 def _row(t: TensorComparison) -> list[str]:
     name = short_name(t.name)
     if t.not_visible:
-        return [name, t.operator, "-", "-", "-", "-", "-", f"not visible: {t.not_visible}"]
+        unseen = f"not visible: {t.not_visible}"
+        return [name, t.operator, "-", "-", "-", "-", "-", unseen, t.evidence]
     largest = f"{t.largest_difference:,}" + (" ulp" if t.unit == "ulp" else "")
     first = "" if t.first is None else f"sample {t.first.sample} {list(t.first.index)}"
     counts = (t.elements, t.equal, t.off_by_one, t.worse)
-    return [name, t.operator, *(f"{count:,}" for count in counts), largest, first]
+    return [name, t.operator, *(f"{count:,}" for count in counts), largest, first, t.evidence]
 
 
 def _difference(d: Difference) -> str:

@@ -17,12 +17,12 @@ from simulator.datapath.machine import Machine
 from simulator.errors import ModelError, UsageError
 from simulator.graph import Graph
 from simulator.npu import compile, exact_device, versions
+from simulator.ops import evidence
 from simulator.ops import operator as operator_named
 from simulator.profiles import PROFILES, profile_named
 from simulator.program.commands import Command, Host, Matmul, Vector
 from simulator.program.program import Program
 from simulator.report.files import check_target, write_bytes
-from simulator.report.profiles import evidence
 from simulator.vectors.build import Case
 from simulator.vectors.cases import CASES
 

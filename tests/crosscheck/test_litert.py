@@ -114,7 +114,7 @@ def test_json_has_the_stable_names(capsys: pytest.CaptureFixture[str]) -> None:
     for tensor in found["tensors"]:
         assert set(tensor) == {
             "name", "operator", "unit", "elements", "equal", "off_by_one", "worse",
-            "largest_difference", "first", "not_visible",
+            "largest_difference", "first", "evidence", "not_visible",
         }  # fmt: skip
         assert (tensor["unit"], tensor["first"], tensor["not_visible"]) == ("codes", None, "")
     assert found["first_difference"] is None

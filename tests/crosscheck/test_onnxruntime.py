@@ -13,7 +13,7 @@ from simulator.errors import CrosscheckError, ModelError
 
 pytest.importorskip("onnxruntime", reason="the reference runtime is an extra: npusim[verify]")
 
-from simulator.crosscheck.onnxruntime import OnnxRuntime, open_runtime
+from simulator.crosscheck.onnxruntime import OnnxRuntime, open_runtime, pairs_saturate
 
 
 def opened(tmp_path: Path, content: bytes, optimize: bool = True) -> OnnxRuntime:
@@ -81,8 +81,9 @@ def test_codes_as_outputs_do_not_keep_operators_apart(tmp_path: Path) -> None:
 
 
 def test_versions_name_the_level(tmp_path: Path) -> None:
-    assert opened(tmp_path, qdq_conv()).version.endswith(", CPU, ORT_ENABLE_ALL")
-    assert opened(tmp_path, qdq_conv(), False).version.endswith(", CPU, ORT_DISABLE_ALL")
+    cpu = "CPU without VNNI (sums of uint8 by int8 saturate)" if pairs_saturate() else "CPU"
+    assert opened(tmp_path, qdq_conv()).version.endswith(f", {cpu}, ORT_ENABLE_ALL")
+    assert opened(tmp_path, qdq_conv(), False).version.endswith(f", {cpu}, ORT_DISABLE_ALL")
 
 
 def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,21 +141,13 @@ def conv_errors(**changes: Any) -> str:
         scale, zero_point = changes["bias"]
         b.weights("b", codes(5, kind=np.int32), scale, zero_point)
         inputs.append("b_dq")
-    attrs = {k: v for k, v in changes.items() if k not in ("bias", "quantized")}
-    b.node("Conv", inputs, "y", **attrs)
-    if changes.get("quantized", True):
-        return message(qdq_end(b, "y"))
-    b.output("y")
-    return message(b.write())
+    b.node("Conv", inputs, "y", **{k: v for k, v in changes.items() if k != "bias"})
+    return message(qdq_end(b, "y"))
 
 
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        (
-            {"quantized": False},
-            "its result is not quantized; allowed: one QuantizeLinear, after Relu or Clip if any",
-        ),
         (
             {"bias": (0.00021, 0)},
             "bias has scale 0.00021; allowed: input scale * weight scale = 0.0002",

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from layer_parts import Rng, codes, scale, zero_point
+from onnx_compare import LARGEST_WEIGHT
 from onnx_products import DENSE, MATRICES, Coded, OnnxLayer, OnnxRunner, convolution
 from random_devices import compile_tightly
 
@@ -23,10 +24,16 @@ TYPES = (("i8", "i8"), ("u8", "u8"), ("u8", "i8"))
 Made = tuple[OnnxLayer, dict[str, np.ndarray]]
 
 
+def weights(rng: Rng, dtype: str, *shape: int) -> np.ndarray:
+    """Codes that every processor multiplies exactly."""
+    values = codes(rng, dtype, *shape)
+    return values if dtype == "u8" else np.clip(values, -LARGEST_WEIGHT, LARGEST_WEIGHT - 1)
+
+
 def coded(rng: Rng, shape: tuple[int, ...], dtype: str, scales: int = 1) -> Coded:
     """A constant; with several scales along its first axis."""
     several = np.array([scale(rng) for _ in range(scales)], np.float32)
-    values = codes(rng, dtype, *shape)
+    values = weights(rng, dtype, *shape)
     return Coded(
         shape, dtype, several if scales > 1 else several[0], zero_point(rng, dtype), values
     )
@@ -46,7 +53,7 @@ def finished(rng: Rng, layer: OnnxLayer, terms: int) -> Made:
     layer = OnnxLayer(layer.operator, x, w, y, layer.y_shape, bias, layer.attrs)
     inputs = {"x": codes(rng, x.dtype, 2, *x.shape)}
     if w.values is None:
-        inputs["w"] = codes(rng, w.dtype, 2, *w.shape)
+        inputs["w"] = weights(rng, w.dtype, 2, *w.shape)
     return layer, inputs
 
 

@@ -21,10 +21,12 @@ from simulator.result import (
     Verification,
 )
 
-EQUAL = TensorComparison("conv;bias", "conv_2d", "codes", 1200, 1200, 0, 0, 0, None)
-APART = TensorComparison("sum", "add", "codes", 1000, 990, 7, 3, 4, Place(2, (0, 5)))
-REAL = TensorComparison("logits", "dequantize", "ulp", 10, 9, 1, 0, 1, Place(2, (3,)))
-HIDDEN = TensorComparison("t", "pad", "codes", 0, 0, 0, 0, 0, None, "the runtime does not show it")
+EQUAL = TensorComparison("conv;bias", "conv_2d", "codes", 1200, 1200, 0, 0, 0, None, "run")
+APART = TensorComparison("sum", "add", "codes", 1000, 990, 7, 3, 4, Place(2, (0, 5)), "chosen")
+REAL = TensorComparison("logits", "dequantize", "ulp", 10, 9, 1, 0, 1, Place(2, (3,)), "run")
+HIDDEN = TensorComparison(
+    "t", "pad", "codes", 0, 0, 0, 0, 0, None, "movement", "the runtime does not show it"
+)
 WHY = Explanation(5, 40, 31, "double_rounding", 1 << 30, -3, 2, -128, 127)
 FIRST = Difference(2, "sum", 1, "add", (0, 5), 7, 9, WHY)
 
@@ -44,13 +46,26 @@ def test_an_equal_model_is_called_equal() -> None:
     assert text.endswith("\n\nequal: 1 tensors, 1,200 elements")
     assert "ulp" not in text
     row = text.splitlines()[4].split()
-    assert row == ["conv", "conv_2d", "1,200", "1,200", "0", "0", "0"]
+    assert row == ["conv", "conv_2d", "1,200", "1,200", "0", "0", "0", "run"]
 
 
 def test_differences_are_counted_placed_and_explained() -> None:
     text = verification_report(verification(EQUAL, APART, first=FIRST))
     row = text.splitlines()[5].split()
-    assert row == ["sum", "add", "1,000", "990", "7", "3", "4", "sample", "2", "[0,", "5]"]
+    assert row == [
+        "sum",
+        "add",
+        "1,000",
+        "990",
+        "7",
+        "3",
+        "4",
+        "sample",
+        "2",
+        "[0,",
+        "5]",
+        "chosen",
+    ]
     assert text.endswith(
         "10 of 2,200 elements differ\n"
         "first difference: sample 2, operator 1, add 'sum' [0, 5]: ours 7, theirs 9\n"
@@ -58,6 +73,11 @@ def test_differences_are_counted_placed_and_explained() -> None:
         "zero point 2, clamp -128..127\n"
         "  step by step: --explain 1 0,5 --sample 2"
     )
+
+
+def test_what_is_our_own_is_said_to_be() -> None:
+    assert "chosen: computed by this project's own" in verification_report(verification(APART))
+    assert "chosen" not in verification_report(verification(EQUAL))
 
 
 def test_a_single_number_has_an_empty_index() -> None:
@@ -71,7 +91,7 @@ def test_hidden_tensors_are_neither_equal_nor_different() -> None:
     assert text.endswith("\n\nequal: 1 tensors, 1,200 elements; 1 tensors not visible")
     row = text.splitlines()[5].split()
     assert row[:7] == ["t", "pad", "-", "-", "-", "-", "-"]
-    assert " ".join(row[7:]) == "not visible: the runtime does not show it"
+    assert " ".join(row[7:]) == "not visible: the runtime does not show it movement"
 
 
 def test_float_differences_are_in_ulp_and_said_to_be() -> None:

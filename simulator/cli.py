@@ -39,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--inputs", default="auto", help="how samples become codes: auto, codes, pixels, real"
     )
+    run.add_argument(
+        "--carry-state", action="store_true",
+        help="what the model remembers goes on from sample to sample of --data, as in a stream",
+    )  # fmt: skip
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
     run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
     _add_profile(run, "the one the file's format stands for")
@@ -134,6 +138,8 @@ def _run(args: argparse.Namespace) -> int:
     _at_least_one("--limit", args.limit)
     if args.limit is not None and args.data is None:
         raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
+    if args.carry_state and args.data is None:
+        raise UsageError("--carry-state", "given without --data", "together with --data")
     _known_rule(args.inputs)
     check_target(args.json)
     device, model = load_device(args.device), load_model(args.model, args.profile)
@@ -146,7 +152,7 @@ def _run(args: argparse.Namespace) -> int:
         with _progress(data.x.shape[0], data.name) as update:
             result = simulate(
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
-                progress=update,
+                carry_state=args.carry_state, progress=update,
             )  # fmt: skip
     # The file first: where it cannot be written, nothing is printed either.
     if args.json:

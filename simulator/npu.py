@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -100,6 +100,7 @@ def simulate(
     *,
     operating_point: str | None = None,
     inputs: str = "auto",
+    carry_state: bool = False,
     batch: int = _DEFAULT_BATCH,
     progress: Progress | None = None,
 ) -> Result:
@@ -107,7 +108,8 @@ def simulate(
 
     ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``);
     ``progress`` is called with the number of samples just done. What a model remembers starts anew with
-    each sample. Numbers do not depend on ``batch``.
+    each sample; with ``carry_state`` samples follow each other, as the frames of a stream do. Numbers do
+    not depend on ``batch``.
     """
     if batch < 1:
         raise UsageError("batch", str(batch), "at least 1")
@@ -119,7 +121,8 @@ def simulate(
     counts = count_program(program, point)
     accuracy, overflows = None, _proved_overflows(program)
     if data is not None:
-        accuracy, overflows = _evaluate(program, data, inputs, batch, progress)
+        stream = _Stream(data, inputs, carry_state, batch)
+        accuracy, overflows = _evaluate(program, stream, progress)
     return _result(model, energy, point, program, timing, counts, accuracy, overflows)
 
 
@@ -132,14 +135,25 @@ def _proved_overflows(program: Program) -> list[int | None]:
     ]
 
 
-def _batches(data: Dataset, size: int) -> Iterator[np.ndarray]:
-    for start in range(0, data.x.shape[0], size):
-        yield data.x[start : start + size]
+@dataclass(frozen=True)
+class _Stream:
+    """Samples, how they become codes, and how they follow each other."""
+
+    data: Dataset
+    inputs: str
+    carry_state: bool
+    batch: int
+
+    def batches(self, most: int) -> Iterator[np.ndarray]:
+        size = min(self.batch, most)
+        for start in range(0, self.data.x.shape[0], size):
+            yield self.data.x[start : start + size]
 
 
 def _evaluate(
-    program: Program, data: Dataset, inputs: str, batch: int, progress: Progress | None
+    program: Program, stream: _Stream, progress: Progress | None
 ) -> tuple[Accuracy, list[int | None]]:
+    data, inputs = stream.data, stream.inputs
     if len(program.inputs) != 1:
         raise DataError(data.name, f"the model has {len(program.inputs)} inputs", "one")
     place = program.placements[program.inputs[0]]
@@ -152,11 +166,11 @@ def _evaluate(
         )  # fmt: skip
     machine = Machine(program)
     overflows = [0] * len(program.commands)
-    predictions = []
-    for x in _batches(data, min(batch, machine.samples_within(_BATCH_BYTES))):
-        values = machine.run(
-            {program.inputs[0]: to_codes(x, place, inputs, data.name)}, carry=False
-        )
+    predictions, states = [], None
+    for x in stream.batches(machine.samples_within(_BATCH_BYTES)):
+        codes = {program.inputs[0]: to_codes(x, place, inputs, data.name)}
+        values = machine.run(codes, states=states, carry=stream.carry_state)
+        states = values.states if stream.carry_state else None
         predictions.append(values.outputs[output].reshape(x.shape[0], -1).argmax(axis=1))
         overflows = [a + c.overflows for a, c in zip(overflows, values.counts, strict=True)]
         if progress is not None:

@@ -273,6 +273,8 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
     ("limit-0", (*RUN, "--data", "digits", "--limit", "0"), "--limit: 0; allowed: at least 1"),
     ("limit-below-0", (*RUN, "--data", "digits", "--limit", "-3"),
      "--limit: -3; allowed: at least 1"),
+    ("carry-of-nothing", (*RUN, "--carry-state"),
+     "--carry-state: given without --data; allowed: together with --data"),
     ("limit-of-nothing", (*RUN, "--limit", "5"),
      "--limit: 5 without --data; allowed: together with --data"),
     ("unknown-rule", (*RUN, "--data", "digits", "--inputs", "bytes"),

@@ -14,11 +14,13 @@ from variants import split, unified, variant
 from simulator.compiler import compile_graph
 from simulator.datapath.machine import Machine, Values
 from simulator.graph import Graph
-from simulator.hwconfig import Device
+from simulator.hwconfig import Device, load_device
 from simulator.importers.tflite import read_tflite
+from simulator.npu import simulate
 from simulator.program.commands import Host, Matmul, Vector
 from simulator.program.nest import tile_count
 from simulator.program.program import DRAM, Program
+from simulator.workload import Dataset
 
 SAMPLES = 60
 # File, states, and the bytes of a scratchpad that only just holds some activations.
@@ -186,3 +188,20 @@ def test_states_are_in_dram_where_the_host_reads_them() -> None:
     hosts = [c for c in program.commands if isinstance(c, Host)]
     assert len([c for c in hosts if c.operator == "svdf"]) == 7
     assert all(program.placements[c.inputs[0]].region == DRAM for c in hosts)
+
+
+def test_predictions_of_a_stream_and_of_samples_alone() -> None:
+    """What LiteRT answers with its states carried on, and started anew; whatever the size of a batch."""
+    model, device = "keras_lstm", load_device("edge-stick")
+    graph, x = graph_of(model), samples(model)
+    data = Dataset("random", x, np.zeros(len(x), np.int64))
+    answers = []
+    for carry in (True, False):
+        trace = traced(model, x, carry).tensors[graph.outputs[0]]
+        wanted = trace.reshape(len(x), -1).argmax(axis=1)
+        for batch in (7, 64):
+            found = simulate(graph, device, data, inputs="codes", carry_state=carry, batch=batch)
+            assert found.accuracy is not None
+            assert found.accuracy.predictions.tolist() == wanted.tolist()
+        answers.append(wanted)
+    assert (answers[0] != answers[1]).any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,34 @@ from simulator.datapath.machine import Machine
 from simulator.errors import ModelError, UsageError
 from simulator.graph import Graph
 from simulator.npu import compile, exact_device, versions
-from simulator.ops import evidence
+from simulator.ops import evidence, operator_names
 from simulator.ops import operator as operator_named
 from simulator.profiles import PROFILES, profile_named
 from simulator.program.commands import Command, Host, Matmul, Vector
 from simulator.program.program import Program
 from simulator.report.files import check_target, write_bytes
-from simulator.vectors.build import Case
+from simulator.vectors.build import EMPTY, Case
 from simulator.vectors.cases import CASES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MOST_CASES = 10_000
+# Products that QONNX files have no form for here.
+_NO_QONNX = ("transpose_conv", "batch_matmul")
 _MOST_DRAWS = 200  # until a case meets the rules of its profile
 _LAYOUT = {
-    "NNNN/input/NAME": "an input of case NNNN",
-    "NNNN/constant/NAME": "a constant of the operator: weights, bias, amounts",
+    "NNNN/input/NAME": "an input of case NNNN; of an operator that remembers one for each call, the calls "
+    "along the first axis",
+    "NNNN/constant/NAME": "a constant of the operator: weights, bias, amounts; what a state is before the "
+    "first call",
+    "NNNN/state/NAME": "what a state is after the last call",
     "NNNN/parameter/NAME": "integers made from the scales: per output channel multiplier and shift, the "
     "bias in int64, a table of 256 entries from the lowest code on",
     "NNNN/output/NAME": "what a kernel must return, in every bit",
     "cases[NNNN].tensors": "shape, type, scales, zero points and, where there are several, their axis: "
     "real = scale * (code - zero point); layouts NHWC and OHWI",
     "cases[NNNN].attributes": "of the operator; padding in rows and columns on each side",
+    "cases[NNNN].inputs": "names of the operator's inputs in order, an empty one where one is left out",
+    "cases[NNNN].calls": "how often it is called; 0: once, without an axis for calls",
     "cases[NNNN].commands": "what the simulator runs; a multiplier and a shift stand for multiplier * "
     "2**(shift - fraction_bits)",
 }
@@ -54,11 +62,13 @@ class Written:
 
 @dataclass(frozen=True)
 class Solved:
-    """A case, its program, and its outputs (without samples)."""
+    """A case, its program (None: nothing is computed), its outputs (of each call, where there are calls)
+    and the states it leaves."""
 
     case: Case
-    program: Program
+    program: Program | None
     outputs: dict[str, np.ndarray]
+    states: Mapping[str, np.ndarray]
 
 
 def make_cases(
@@ -72,6 +82,11 @@ def make_cases(
         raise UsageError("count", str(count), f"1..{MOST_CASES}")
     if seed < 0:
         raise UsageError("seed", str(seed), "at least 0")
+    if operator not in operator_names(profile):
+        allowed = [p for p in PROFILES if operator in operator_names(p)]
+        raise UsageError("profile", f"{profile!r} for {operator}", ", ".join(allowed))
+    if profile == "qonnx" and operator in _NO_QONNX:
+        raise UsageError("profile", f"'qonnx' for {operator}", "a profile of another format")
     kinds = CASES[operator].kinds
     return [_drawn(operator, kinds[i % len(kinds)], profile, [seed, i]) for i in range(count)]
 
@@ -82,7 +97,10 @@ def _drawn(operator: str, kind: str, profile: str, seeds: list[int]) -> Case:
     for draw in range(_MOST_DRAWS):
         rng = np.random.default_rng([own, *seeds, draw])
         try:
-            return CASES[operator].make(rng, kind, profile)
+            case = CASES[operator].make(rng, kind, profile)
+            if kind != EMPTY:
+                compile(case.graph, exact_device())  # what a scale may be shows there
+            return case
         except ModelError:
             if draw == _MOST_DRAWS - 1:
                 raise
@@ -91,9 +109,15 @@ def _drawn(operator: str, kind: str, profile: str, seeds: list[int]) -> Case:
 
 def solve(case: Case) -> Solved:
     """``case`` with the outputs that our datapath computes, nothing narrower than the profile asks for."""
+    if case.kind == EMPTY:
+        specs = {name: case.graph.spec(name) for name in case.graph.outputs}
+        nothing = {name: np.zeros(spec.shape, spec.container) for name, spec in specs.items()}
+        return Solved(case, None, nothing, {})
     program = compile(case.graph, exact_device())
-    done = Machine(program).run({name: values[np.newaxis] for name, values in case.inputs.items()})
-    return Solved(case, program, {name: values[0] for name, values in done.outputs.items()})
+    calls = {n: v if case.calls else v[np.newaxis] for n, v in case.inputs.items()}
+    done = Machine(program).run(calls)
+    outputs = {name: v if case.calls else v[0] for name, v in done.outputs.items()}
+    return Solved(case, program, outputs, done.states)
 
 
 def write_vectors(
@@ -120,17 +144,18 @@ def _arrays(solved: Solved) -> dict[str, np.ndarray]:
     graph = solved.case.graph
     found = {f"input/{name}": values for name, values in solved.case.inputs.items()}
     found |= {f"constant/{name}": values for name, values in graph.constants.items()}
+    found |= {f"state/{name}": values for name, values in solved.states.items()}
     own = f"{graph.nodes[0].name}/"
     found |= {
         f"parameter/{name.removeprefix(own)}": values
-        for name, values in solved.program.constants.items()
+        for name, values in (solved.program.constants.items() if solved.program else ())
         if name.startswith(own) and name != f"{own}weights"  # they are a constant already
     }
     return found | {f"output/{name}": values for name, values in solved.outputs.items()}
 
 
 def _meta(operator: str, profile: str, seed: int, solved: list[Solved]) -> dict[str, Any]:
-    known = evidence(operator_named(operator), profile)
+    known = evidence(operator_named(operator, profile), profile)
     runtime = RUNTIMES.get(PROFILES[profile].runtime)
     return {
         "schema_version": SCHEMA_VERSION,
@@ -144,8 +169,9 @@ def _meta(operator: str, profile: str, seed: int, solved: list[Solved]) -> dict[
         "cases": [
             {
                 "kind": one.case.kind, "attributes": dict(one.case.graph.nodes[0].attrs),
+                "inputs": one.case.graph.nodes[0].inputs, "calls": one.case.calls,
                 "tensors": _tensors(one.case.graph),
-                "commands": [_command(c) for c in one.program.commands],
+                "commands": [_command(c) for c in (one.program.commands if one.program else ())],
             }
             for one in solved
         ],

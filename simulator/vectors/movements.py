@@ -3,41 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from simulator.graph.ir import Attribute
+from simulator.tensor import TensorSpec
 from simulator.vectors.build import (
-    INTEGERS,
+    CODES,
+    ELEMENTS,
+    EMPTY,
     Case,
     Operand,
     Result,
     Rng,
-    any_scale,
+    activation_of,
     any_shape,
-    any_zero_point,
     codes,
+    next_scale,
     one_node,
+    real,
+    result_like,
 )
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Attribute]
 Arguments = tuple[Sequence[Operand], Attributes]
-KINDS = ("random", "corners", "zero_points", "ones")
+KINDS = ("random", "corners", "zero_points", "ones", EMPTY)
+# Of operators that need something to choose from.
+WHOLE = KINDS[:-1]
+_PIXELS = ("i8", "u8", "i32", "i64", "f32")  # LiteRT's kernels for space and depth know no int16
 
 
 def movement(
     operator: str, arguments: Callable[[Rng, Shape], Arguments],
-    shape_of: Callable[[Rng, str], Shape] = any_shape, types: Sequence[str] = INTEGERS,
+    shape_of: Callable[[Rng, str], Shape] = any_shape, types: Sequence[str] = ELEMENTS,
+    parts: str = "",
 ) -> Callable[[Rng, str, str], Case]:  # fmt: skip
-    """The maker of an operator; ``arguments``: constant inputs and attributes for a shape."""
+    """The maker of an operator; ``arguments``: constant inputs and attributes for a shape; ``parts``: the
+    attribute that counts, or lists, its outputs."""
 
     def make(rng: Rng, kind: str, profile: str) -> Case:
         dtype, shape = str(rng.choice(list(types))), shape_of(rng, kind)
-        scale, zero = any_scale(rng), any_zero_point(rng, dtype, kind)
         more, attrs = arguments(rng, shape)
-        x = Operand("x", shape, dtype, (scale,), zero)
-        graph = one_node(operator, [x, *more], Result(dtype, scale, zero), profile, attrs)
+        x = activation_of(rng, "x", shape, dtype, kind)
+        result: Result | list[Result] = result_like(x)
+        if parts:
+            count = attrs[parts]
+            result = [result_like(x)] * (len(count) if isinstance(count, tuple) else int(count))
+        graph = one_node(operator, [x, *more], result, profile, attrs)
         return Case(kind, graph, {"x": codes(rng, dtype, shape, kind)})
 
     return make
@@ -127,16 +141,157 @@ def squeezable_shape(rng: Rng, kind: str) -> Shape:
     return (1, *any_shape(rng, kind, 3))
 
 
+def broadcast_to(rng: Rng, shape: Shape) -> Arguments:
+    """Dimensions of 1 grow, and others come before them."""
+    wider = [int(rng.integers(1, 5)) if size == 1 else size for size in shape]
+    return [numbers("shape", [*rng.integers(1, 4, rng.integers(0, 3)), *wider])], {}
+
+
+def _blocks(rng: Rng, shape: Shape) -> np.ndarray:
+    return rng.integers(1, 4, len(shape) - 2)
+
+
+def space_to_batch(rng: Rng, shape: Shape) -> Arguments:
+    """Padded at the start by anything, at the end up to whole blocks."""
+    block = _blocks(rng, shape)
+    before = rng.integers(0, 4, block.size)
+    after = -(np.array(shape[1:-1]) + before) % block + block * rng.integers(0, 2, block.size)
+    return [numbers("block", block), numbers("amounts", np.stack([before, after], axis=1))], {}
+
+
+def batch_to_space(rng: Rng, shape: Shape) -> Arguments:
+    """Blocks that divide the batch; cropped to at least one element."""
+    block = np.ones(len(shape) - 2, int)
+    block[0] = rng.choice([b for b in (1, 2, 3, 4) if shape[0] % b == 0])
+    whole = np.array(shape[1:-1]) * block
+    before = rng.integers(0, whole)
+    crops = np.stack([before, rng.integers(0, whole - before)], axis=1)
+    return [numbers("block", block), numbers("crops", crops)], {}
+
+
+def spatial_shape(rng: Rng, kind: str) -> Shape:
+    """A batch, one or two sides, a depth."""
+    return tuple(int(s) for s in rng.integers(1, 2 if kind == "ones" else 7, rng.integers(3, 5)))
+
+
+def split(rng: Rng, shape: Shape) -> Arguments:
+    """Cut anywhere along one axis."""
+    axis = int(rng.integers(len(shape)))
+    cuts = sorted(rng.choice(shape[axis] - 1, int(rng.integers(0, min(4, shape[axis]))), False) + 1)
+    ends = np.array([0, *cuts, shape[axis]])
+    return (), {"axis": axis, "sizes": _ints(np.diff(ends))}
+
+
+def unpack(rng: Rng, shape: Shape) -> Arguments:
+    axis = int(rng.integers(-len(shape), len(shape)))
+    return (), {"axis": axis, "num": shape[axis]}
+
+
+def gather(rng: Rng, shape: Shape) -> Arguments:
+    """Some indices along one axis, for each of the batches before it where there are such."""
+    axis = int(rng.integers(len(shape)))
+    batch = int(rng.integers(axis + 1)) if rng.integers(3) == 0 else 0
+    chosen = (*shape[:batch], *(int(n) for n in rng.integers(1, 6, rng.integers(1, 3))))
+    return [numbers("at", rng.integers(0, shape[axis], chosen))], {
+        "axis": axis,
+        "batch_dims": batch,
+    }
+
+
+def gather_nd(rng: Rng, shape: Shape) -> Arguments:
+    depth = int(rng.integers(1, len(shape) + 1))
+    rows = tuple(int(n) for n in rng.integers(1, 6, rng.integers(0, 3)))
+    at = np.stack([rng.integers(0, size, rows) for size in shape[:depth]], axis=-1)
+    return [numbers("at", at)], {}
+
+
+def cast(rng: Rng, kind: str, profile: str) -> Case:
+    """Numbers of one type as another; reals around the ends of integer types."""
+    source, target = (str(t) for t in rng.choice(ELEMENTS, 2))
+    x = codes(rng, source, any_shape(rng, kind), kind)
+    if source == "f32" and target != "f32":
+        spec = TensorSpec((), target)
+        ends = np.array([spec.minimum, spec.maximum, 0, 2**31, 2**63], np.float64)
+        near = rng.choice(ends.astype(np.float32), x.shape)
+        x = (near + rng.integers(-3, 4, x.shape) * np.float32(0.5)).astype(np.float32)
+    graph = one_node("cast", [Operand("x", x.shape, source)], Result(target), profile)
+    return Case(kind, graph, {"x": x})
+
+
+def padv2(rng: Rng, kind: str, profile: str) -> Case:
+    """Padding by a value."""
+    dtype, shape = str(rng.choice(ELEMENTS)), any_shape(rng, kind)
+    x = activation_of(rng, "x", shape, dtype, kind)
+    value = Operand("value", (1,), dtype, x.scales, x.zero_point, codes(rng, dtype, (1,), kind))
+    amounts = numbers("amounts", rng.integers(0, 4, (len(shape), 2)))
+    graph = one_node("padv2", [x, amounts, value], result_like(x), profile)
+    return Case(kind, graph, {"x": codes(rng, dtype, shape, kind)})
+
+
+def reinterpret(rng: Rng, kind: str, profile: str) -> Case:
+    """Codes taken as those of another scale and zero point."""
+    dtype, shape = str(rng.choice(CODES)), any_shape(rng, kind)
+    x, y = (activation_of(rng, name, shape, dtype, kind) for name in "xy")
+    _, attrs = reshape(rng, shape)
+    return Case(
+        kind, one_node("reinterpret", [x], result_like(y), profile, attrs),
+        {"x": codes(rng, dtype, shape, kind)},
+    )  # fmt: skip
+
+
+def pack(rng: Rng, kind: str, profile: str) -> Case:
+    """Several tensors of one shape along a new axis."""
+    dtype, shape = str(rng.choice(ELEMENTS)), any_shape(rng, kind)
+    first, count = activation_of(rng, "x0", shape, dtype, kind), int(rng.integers(1, 5))
+    parts = [replace(first, name=f"x{i}") for i in range(count)]
+    attrs = {"axis": int(rng.integers(-len(shape) - 1, len(shape) + 1))}
+    graph = one_node("pack", parts, result_like(first), profile, attrs)
+    return Case(kind, graph, {p.name: codes(rng, dtype, shape, kind) for p in parts})
+
+
+def concatenation(rng: Rng, kind: str, profile: str) -> Case:
+    """Along any axis; uint8 parts may have scales of their own, in simple ratios so that there are ties."""
+    dtype, shape = str(rng.choice([*ELEMENTS, "u8"])), any_shape(rng, kind)
+    axis = int(rng.integers(len(shape)))
+    if kind == EMPTY:
+        shape, axis = (*shape, 3), len(shape)
+    first = activation_of(rng, "x0", shape, dtype, kind)
+    parts = []
+    for i in range(int(rng.integers(1, 5))):
+        size = 1 if kind == "ones" else int(rng.integers(1, 9))
+        part = replace(first, name=f"x{i}", shape=(*shape[:axis], size, *shape[axis + 1 :]))
+        if kind in ("ties", "one_ulp") and dtype == "u8" and i:
+            other = real(first.scales[0] * rng.choice([0.5, 0.25, 1.5, 0.75, 2.0]))
+            other = next_scale(other, int(rng.integers(-1, 2)) if kind == "one_ulp" else 0)
+            part = replace(part, scales=(other,), zero_point=int(rng.integers(256)))
+        parts.append(part)
+    attrs: Attributes = {"axis": axis - len(shape) * int(rng.integers(2)), "activation": "NONE"}
+    graph = one_node("concatenation", parts, result_like(first), profile, attrs)
+    return Case(kind, graph, {p.name: codes(rng, dtype, p.shape, kind) for p in parts})
+
+
 MOVEMENTS: dict[str, Callable[[Rng, str, str], Case]] = {
-    "depth_to_space": movement("depth_to_space", depth_to_space, blocks_shape),
+    "batch_to_space_nd": movement("batch_to_space_nd", batch_to_space, spatial_shape),
+    "broadcast_to": movement("broadcast_to", broadcast_to),
+    "cast": cast,
+    "concatenation": concatenation,
+    "depth_to_space": movement("depth_to_space", depth_to_space, blocks_shape, _PIXELS),
     "expand_dims": movement("expand_dims", expand_dims),
+    "gather": movement("gather", gather),
+    "gather_nd": movement("gather_nd", gather_nd),
     "mirror_pad": movement("mirror_pad", mirror_pad),
+    "pack": pack,
     "pad": movement("pad", pad),
+    "padv2": padv2,
+    "reinterpret": reinterpret,
     "reshape": movement("reshape", reshape),
     "slice": movement("slice", slice_),
-    "space_to_depth": movement("space_to_depth", space_to_depth, blocks_shape),
+    "space_to_batch_nd": movement("space_to_batch_nd", space_to_batch, spatial_shape),
+    "space_to_depth": movement("space_to_depth", space_to_depth, blocks_shape, _PIXELS),
+    "split": movement("split", split, parts="sizes"),
     "squeeze": movement("squeeze", squeeze, squeezable_shape),
     "strided_slice": movement("strided_slice", strided_slice),
     "tile": movement("tile", tile),
     "transpose": movement("transpose", transpose),
+    "unpack": movement("unpack", unpack, types=(*CODES, "i32", "f32"), parts="num"),
 }

@@ -17,9 +17,12 @@ def run(command: Vector, inputs: list[np.ndarray], out: np.ndarray) -> None:
     weights_y = np.ascontiguousarray(rows[:, 2:]).view(np.float32)
     weights_x = np.ascontiguousarray(cols[:, 2:]).view(np.float32)
     total = None
-    for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        corner = image[:, :, rows[:, y]][:, :, :, cols[:, x]]
-        weight = weights_x[np.newaxis, :, x] * weights_y[:, np.newaxis, y]
-        part = weight[:, :, np.newaxis] * corner
-        total = part if total is None else total + part
+    with np.errstate(
+        invalid="ignore", over="ignore"
+    ):  # an infinite neighbour of weight 0 makes a NaN
+        for y, x in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            corner = image[:, :, rows[:, y]][:, :, :, cols[:, x]]
+            weight = weights_x[np.newaxis, :, x] * weights_y[:, np.newaxis, y]
+            part = weight[:, :, np.newaxis] * corner
+            total = part if total is None else total + part
     out[...] = total

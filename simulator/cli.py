@@ -311,6 +311,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _drop_output()
         return _OK  # the reader of our output (head, less) has gone; nothing is wrong
+    except MemoryError:
+        _drop_output()
+        print("npusim: this machine has too little memory for it", file=sys.stderr)
+        return _WRONG_INPUT
     except OSError as error:
         _drop_output()
         print(f"npusim: the system reports: {error}", file=sys.stderr)

@@ -324,6 +324,10 @@ class Reader:
         if kind in ("Add", "Mul") and name in self.w.values.constants:
             name = op.input(1)
         shape = self.w.kind(op).shape
+        known = self.w.values.types.get(name)
+        if known is not None and known.shape != shape:
+            problem = f"makes {list(shape)} of {list(known.shape)} and a constant"
+            raise op.error(problem, "constants that broadcast to the activation")
         channels = shape[1] if len(shape) > 1 else 1
         steps = self._steps(op, kind, name, len(shape), channels)
         pending = self._pending(name)
@@ -346,6 +350,10 @@ class Reader:
             return [Step("maximum", np.zeros(channels, np.float32))]
         if kind == "BatchNormalization":
             arrays = [parameter(self.w, op, i, "parameter").astype(np.float32) for i in range(1, 5)]
+            sizes = [values.size for values in arrays]
+            if rank < 2 or set(sizes) != {channels}:
+                problem = f"has {sizes} parameters for {channels} channels of {rank} dimensions"
+                raise op.error(problem, "one for each")
             factor, offset = batch_normalization(
                 arrays[0], arrays[1], arrays[2], arrays[3], op.real("epsilon", 1e-5)
             )

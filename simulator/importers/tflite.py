@@ -24,9 +24,7 @@ from simulator.importers._tflite_variables import Variables
 from simulator.ops import constant_values, operator_names
 
 # What reading a damaged flatbuffer raises in the schema package and in numpy.
-_DAMAGED = (
-    struct.error, LookupError, TypeError, ValueError, OverflowError, AttributeError, MemoryError,
-)  # fmt: skip
+_DAMAGED = (struct.error, LookupError, TypeError, ValueError, OverflowError, AttributeError)
 
 _OPERATORS = names_by_code(tflite.BuiltinOperator)
 

@@ -49,6 +49,9 @@ def _along_axes(operator: str, scaled: bool, types: Sequence[str] = CODES) -> Ca
         elif rng.integers(3) == 0:  # an image's height and width: kernels have loops for them
             sides = (*any_shape(rng, kind, 1), *any_shape(rng, kind, 1) * 2)
             shape, axes = (*sides, int(rng.integers(1, 20))), np.array([1, 2])
+        if kind in ("ties", "one_ulp"):  # many outputs, each of a few codes
+            shape = (int(rng.integers(4, 9)), *(int(n) for n in rng.integers(1, 5, 2)), 64)
+            axes = np.array([[1, 2], [1], [2]][rng.integers(3)])
         s_in, z_in = any_scale(rng), any_zero_point(rng, dtype, kind)
         s_out, z_out = s_in, z_in
         if scaled:

@@ -327,3 +327,14 @@ def test_a_full_disk_behind_standard_output_is_reported() -> None:
         done = npusim("ops", stdout=full.fileno())
     assert done.returncode == 2
     assert done.stderr == b"npusim: the system reports: [Errno 28] No space left on device\n"
+
+
+def test_a_lack_of_memory_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def too_large(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("simulator.npu.load_model", too_large)
+    assert cli.main(["run", "digits", "--device", "wear"]) == 2
+    assert capfd.readouterr().err == "npusim: this machine has too little memory for it\n"

@@ -100,6 +100,49 @@ class QonnxNetwork:
         return x
 
 
+def residual_network(rng: Rng, exact: bool = True) -> tuple[bytes, tuple[int, ...]]:
+    """Branches that are added, subtracted, multiplied or put side by side, and pools between them."""
+    net = QonnxNetwork(rng, exact)
+    channels, size = int(rng.integers(1, 5)), int(rng.integers(4, 9))
+    shape = (1, channels, size, size)
+    x = net.activation(net.build.input("x", shape))
+    for _ in range(int(rng.integers(1, 4))):
+        branch = net.build.node(
+            "Conv", [x, net.weights((channels, channels, 3, 3))], net.name("c"), pads=[1, 1, 1, 1]
+        )
+        branch = net.activation(net.after(branch, channels, 4))
+        kind = str(rng.choice(["Add", "Add", "Add", "Sub", "Mul", "Concat"]))
+        attrs = {"axis": 1} if kind == "Concat" else {}
+        x = net.build.node(
+            kind, [x, branch] if rng.integers(2) else [branch, x], net.name("j"), "", **attrs
+        )
+        channels *= 2 if kind == "Concat" else 1
+        step = int(rng.integers(4))
+        if step == 0:
+            x = net.normalized(x, channels)
+        elif step == 1:
+            x = net.build.node("Relu", [x], net.name("r"))
+        elif step == 2 and rng.integers(2):
+            bounds = [net.build.constant(net.name("k"), v, np.float32) for v in (-0.5, 2.0)]
+            x = net.build.node("Clip", [x, *bounds], net.name("h"))
+        if rng.integers(4):  # as the tools write it
+            x = net.quantizer(x, int(rng.integers(2, 9)), rounding_mode="ROUND")
+        else:
+            x = net.activation(x)
+        if size > 3 and rng.integers(2):
+            x = net.build.node("MaxPool", [x], net.name("p"), kernel_shape=[2, 2], strides=[1, 1])
+            size -= 1
+    average = ("AveragePool", "GlobalAveragePool", "ReduceMean")[rng.integers(3)]
+    attrs = {
+        "AveragePool": {"kernel_shape": [2, 3], "strides": [1, 1]}, "GlobalAveragePool": {},
+        "ReduceMean": {"axes": [2, 3], "keepdims": 1},
+    }[average]  # fmt: skip
+    x = net.build.node(average, [x], net.name("a"), **attrs)
+    x = net.activation(net.after(x, channels, 4) if rng.integers(2) else x)
+    net.build.output(net.build.node("Flatten", [x], net.name("f")))
+    return net.build.write(), shape
+
+
 def dense_network(rng: Rng, exact: bool = True) -> tuple[bytes, tuple[int, ...]]:
     """Two or three layers of matrix products; (file, input shape)."""
     net = QonnxNetwork(rng, exact)

@@ -37,13 +37,13 @@ UNARY: dict[str, tuple[str, dict[str, float]]] = {
 def binary(w: Walk, call: Call) -> None:
     """Two tensors, or a tensor and a constant, broadcast against each other."""
     shape = w.kind(call.op).shape
-    values = [_ranked(w, call.given(i), len(shape)) for i in (0, 1)]
+    values = [ranked(w, call.given(i), len(shape)) for i in (0, 1)]
     axes = common_axes(values)
     names = [w.build.arranged(v, axes) if v.rank else _scalar(w, v) for v in values]
     w.result(call, BINARY[call.kind], names, axes, {})
 
 
-def _ranked(w: Walk, value: Value, rank: int) -> Value:
+def ranked(w: Walk, value: Value, rank: int) -> Value:
     """``value`` with axes of size 1 before it, so that each axis meets its own; scalars stay."""
     if value.rank in (0, rank):
         return value

@@ -72,7 +72,8 @@ def _missing(rest: int, stride: int) -> int:
     return -rest % stride if rest > 0 else 0
 
 
-def _pool(op: Op, x: Value) -> dict[str, int]:
+def pool_window(op: Op, x: Value) -> dict[str, int]:
+    """Kernel, strides and padding of a pool, which has no dilation."""
     if x.rank != 4:
         raise op.error(f"pools {list(x.shape)}", "4 dimensions, NCHW")
     kernel = _pair(op, "kernel_shape", None)
@@ -97,7 +98,7 @@ def max_pool(w: Walk, op: Op) -> None:
     """MaxPool, which moves codes: the largest code is that of the largest number."""
     if len(op.outputs) > 1 and op.outputs[1] and w.readers.get(op.outputs[1]):
         raise op.error("gives the places of its maxima", "the maxima only")
-    _largest(w, op, _pool(op, w.given(op, 0)))
+    _largest(w, op, pool_window(op, w.given(op, 0)))
 
 
 def global_max_pool(w: Walk, op: Op) -> None:
@@ -119,7 +120,7 @@ def _largest(w: Walk, op: Op, attrs: dict[str, int]) -> None:
 def average_pool(w: Walk, call: Call) -> None:
     """AveragePool; ``count_include_pad`` only where there is padding that it counts."""
     op, x = call.op, call.given(0)
-    attrs = _pool(op, x)
+    attrs = pool_window(op, x)
     _check_height(op, w.kind(op).shape, x, attrs)
     padded = any(v for k, v in attrs.items() if k.startswith("pad_"))
     if op.integer("count_include_pad", 0) and padded:

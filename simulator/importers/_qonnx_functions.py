@@ -59,6 +59,8 @@ class Step:
                 return x * c
             case "div":
                 return x / c
+            case "minimum":
+                return np.minimum(x, c)
         return np.maximum(x, c)
 
 
@@ -76,6 +78,7 @@ class Sums:
     bound: np.ndarray  # (channels,) largest magnitude of a sum
     steps: tuple[Step, ...] = ()
     moves: tuple[Op, ...] = ()
+    unsigned: bool = False  # a mean of codes that are
 
     @property
     def uniform(self) -> bool:

@@ -42,8 +42,9 @@ def _whole(w: Walk, op: Op, index: int, what: str) -> int:
     return int(found.reshape(-1)[0])
 
 
-def described(w: Walk, op: Op, kind: str, value: Value | None) -> Described:
-    """The quantizer of an activation; ``value`` is what it quantizes, if that is made already."""
+def described(w: Walk, op: Op, kind: str, value: Value | None, unsigned: bool = False) -> Described:
+    """The quantizer of an activation; ``value`` is what it quantizes, if that is made already, and if it is
+    not, ``unsigned`` whether it has no sign."""
     scale = float(np.float32(parameter(w, op, 1, "scale").reshape(-1)[0]))
     if parameter(w, op, 1, "scale").size != 1:
         raise op.error("gives an activation several scales", "one scale")
@@ -56,7 +57,8 @@ def described(w: Walk, op: Op, kind: str, value: Value | None) -> Described:
     if rounding not in ROUNDINGS:
         raise op.error(f"rounding mode {rounding!r}", ", ".join(ROUNDINGS))
     if kind == "Trunc":
-        return _truncation(w, op, scale, point, rounding, value)
+        signed = not unsigned if value is None else not value.dtype.startswith("u")
+        return _truncation(w, op, scale, point, rounding, signed)
     dtype, low, high = _range(w, op, _whole(w, op, 3, "bit width"), point)
     if dtype == "b1":
         return _bipolar(scale)
@@ -83,10 +85,9 @@ def _range(w: Walk, op: Op, bits: int, point: int) -> tuple[str, int, int]:
 
 
 def _truncation(
-    w: Walk, op: Op, scale: float, point: int, rounding: str, value: Value | None
+    w: Walk, op: Op, scale: float, point: int, rounding: str, signed: bool
 ) -> Described:
     """Trunc of both versions: five inputs, or six with a scale of its own for the output."""
-    signed = value is None or not value.dtype.startswith("u")
     if len(op.inputs) >= 6:
         made = float(np.float32(parameter(w, op, 4, "output scale").reshape(-1)[0]))
         bits = _whole(w, op, 5, "output bit width")

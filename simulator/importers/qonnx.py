@@ -16,7 +16,9 @@ import numpy as np
 from simulator.errors import ModelError
 from simulator.graph import Graph
 from simulator.importers import _onnx_moves as moves
-from simulator.importers._onnx_build import IMAGE, Axes, Builder, Codes, Value, in_order, inverse
+from simulator.importers import _onnx_windows as windows
+from simulator.importers import _qonnx_joins as joins
+from simulator.importers._onnx_build import IMAGE, Axes, Builder, Codes, Value, in_order
 from simulator.importers._onnx_file import OnnxFile, Op, ValueType
 from simulator.importers._onnx_products import DEPTHWISE, OHWI
 from simulator.importers._onnx_shapes import Values
@@ -43,6 +45,7 @@ QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "Trunc")
 _PRODUCTS = ("Conv", "MatMul", "Gemm")
 _FUNCTIONS = {"Add": "add", "Sub": "sub", "Mul": "mul", "Div": "div"}
 _MOVES = {
+    "MaxPool": windows.max_pool, "GlobalMaxPool": windows.global_max_pool,
     "Reshape": moves.reshape, "Flatten": moves.reshape, "Squeeze": moves.reshape,
     "Unsqueeze": moves.reshape, "Transpose": moves.transpose, "Identity": moves.identity,
     "Dropout": moves.identity,
@@ -62,7 +65,10 @@ def is_qonnx(file: OnnxFile) -> bool:
 
 def supported_operators() -> list[str]:
     """Operators of QONNX graphs this importer reads."""
-    more = ("BatchNormalization", "Relu", "DepthToSpace", "Constant", "Shape")
+    more = (
+        "BatchNormalization", "Relu", "Clip", "Concat", "DepthToSpace", "Constant", "Shape",
+        *joins.AVERAGES,
+    )  # fmt: skip
     return sorted({*QUANTIZERS, *_PRODUCTS, *_FUNCTIONS, *_MOVES, *more})
 
 
@@ -80,7 +86,8 @@ class Reader:
 
     def graph(self, inputs: tuple[str, ...], sha256: str) -> Graph:
         for op in self.w.values.ops:
-            self._read(op)
+            if op.index not in self.w.done:
+                self._read(op)
         outputs = tuple(self._output(name) for name in self.w.build.file.outputs)
         return replace(self.w.build.graph(inputs, outputs, sha256), profile="qonnx")
 
@@ -94,8 +101,14 @@ class Reader:
             self._quantizer(op, kind)
         elif kind in _PRODUCTS:
             self._product(op, kind)
-        elif kind in _FUNCTIONS or kind in ("BatchNormalization", "Relu"):
+        elif kind in joins.JOINS and not any(n in self.w.values.constants for n in op.inputs):
+            joins.joined(self.w, op, self._value(op.input(0)), self._value(op.input(1)))
+        elif kind in _FUNCTIONS or kind in ("BatchNormalization", "Relu", "Clip"):
             self._function(op, kind)
+        elif kind in joins.AVERAGES:
+            self.sums[op.outputs[0]] = joins.averaged(self.w, op, self._value(op.input(0)))
+        elif kind == "Concat":
+            joins.concatenated(self.w, op, [self._value(name) for name in op.inputs])
         elif kind in _MOVES or kind == "DepthToSpace":
             self._move(op, kind)
         else:
@@ -152,7 +165,7 @@ class Reader:
         operand = Value(f"{name}/operand", "f32", tuple(shape), constant=constant)
         made = w.build.make(name, ValueType("f32", x.shape), x.axes, key="")
         inputs = [x.tensor, w.build.constant(operand, x.axes)]
-        extra = {} if step.operator == "maximum" else {"activation": "NONE"}
+        extra = {} if step.operator in ("maximum", "minimum") else {"activation": "NONE"}
         w.build.node(step.operator, inputs, [made.tensor], extra)
         return made
 
@@ -163,9 +176,10 @@ class Reader:
         if value is not None and value.constant is not None:
             self.w.env[op.outputs[0]] = constant_codes(self.w, op, kind, value)
             return
-        quantizer = described(self.w, op, kind, value)
-        arithmetic, params = quantizer.arithmetic, quantizer.params
         pending = self._pending(op.input(0))
+        unsigned = pending is not None and pending.unsigned and len(pending.steps) == 1
+        quantizer = described(self.w, op, kind, value, unsigned)
+        arithmetic, params = quantizer.arithmetic, quantizer.params
         if pending is not None and TensorSpec((), quantizer.dtype).bits <= MOST_BITS:
             self._with_thresholds(op, pending, quantizer)
             return
@@ -346,8 +360,14 @@ class Reader:
         self.w.env[op.outputs[0]] = replace(value, name=op.outputs[0])
 
     def _steps(self, op: Op, kind: str, name: str, rank: int, channels: int) -> list[Step]:
-        if kind == "Relu":
-            return [Step("maximum", np.zeros(channels, np.float32))]
+        if kind in ("Relu", "Clip"):
+            bounds = self.w.bounds(op)
+            assert bounds is not None
+            named = zip(("maximum", "minimum"), bounds, strict=True)
+            return [
+                Step(operator, np.full(channels, bound, np.float32))
+                for operator, bound in named if np.isfinite(bound)
+            ]  # fmt: skip
         if kind == "BatchNormalization":
             arrays = [parameter(self.w, op, i, "parameter").astype(np.float32) for i in range(1, 5)]
             sizes = [values.size for values in arrays]
@@ -366,7 +386,7 @@ class Reader:
 
     def _move(self, op: Op, kind: str) -> None:
         pending = self._pending(op.input(0))
-        if pending is not None and pending.uniform:
+        if pending is not None and pending.uniform and not kind.endswith("MaxPool"):
             self.sums[op.outputs[0]] = replace(pending, moves=(*pending.moves, op))
             return
         self._value(op.input(0))
@@ -375,30 +395,6 @@ class Reader:
     def _moved(self, op: Op) -> None:
         kind = kind_of(op)
         if kind == "DepthToSpace":
-            self._depth_to_space(op)
+            joins.depth_to_space(self.w, op)
         else:
             _MOVES[kind](self.w, op)
-
-    def _depth_to_space(self, op: Op) -> None:
-        """Blocks of channels to places; mode CRD has a channel's block side by side."""
-        w, size = self.w, op.integer("blocksize", 1)
-        value = w.arranged(w.movable(w.given(op, 0)), IMAGE)
-        batch, channels, height, width = value.shape
-        if size < 1 or channels % (size * size):
-            raise op.error(f"blocksize {size} of {channels} channels", "a block that divides them")
-        made = w.moved_output(op, op.outputs[0], value, IMAGE)
-        if op.text("mode", "DCR") == "DCR":
-            w.build.node("depth_to_space", [value.tensor], [made.tensor], {"block_size": size})
-            return
-        deep = channels // (size * size)
-        split = (batch, height, width, deep, size, size)
-        perm = (0, 1, 4, 2, 5, 3)
-        codes = w.build.tensors[value.tensor].codes
-        names = [
-            w.build.tensor(f"{made.tensor}/{i}", value.dtype, s, codes, "", in_order(6))
-            for i, s in enumerate((split, tuple(split[p] for p in perm)))
-        ]
-        w.build.node("reshape", [value.tensor], [names[0]], {"shape": split})
-        w.build.node("transpose", [names[0]], [names[1]], {"perm": perm})
-        shape = tuple(made.shape[i] for i in inverse(IMAGE))
-        w.build.node("reshape", [names[1]], [made.tensor], {"shape": shape})

@@ -16,9 +16,11 @@ def same_quantization(graph: Graph, node: Node) -> bool:
 
 
 def known_type(graph: Graph, node: Node) -> bool:
-    """input and output are int8, uint8 or int16, of the same type"""
-    types = {graph.spec(n).dtype for n in (node.inputs[0], node.outputs[0])}
-    return types in ({"i8"}, {"u8"}, {"i16"})
+    """input and output are int8, uint8 or int16 (in profile qonnx codes of at most 8 bits), of the same
+    type"""
+    first, second = (graph.spec(n) for n in (node.inputs[0], node.outputs[0]))
+    narrow = graph.profile == "qonnx" and not first.real and first.bits <= 8
+    return first.dtype == second.dtype and (first.dtype in ("i8", "u8", "i16") or narrow)
 
 
 RULES = (

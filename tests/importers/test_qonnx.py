@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qonnx_models import DOMAIN, dense_network, image_network
+from qonnx_models import DOMAIN, dense_network, image_network, residual_network
 from random_devices import compile_tightly
 
 from simulator.crosscheck.qonnx import open_runtime
@@ -20,7 +20,7 @@ from simulator.ops import reference_values
 
 pytest.importorskip("qonnx")
 
-MAKERS = {"dense": dense_network, "image": image_network}
+MAKERS = {"dense": dense_network, "image": image_network, "residual": residual_network}
 NETWORKS = 40
 FEWEST_ELEMENTS = 2_000
 # QONNX sums in float32: with scales that are no powers of two its own rounding may cross a threshold.

@@ -59,17 +59,17 @@ def broadcasts(graph: Graph, node: Node) -> bool:
 
 
 def codes_or_numbers(graph: Graph, node: Node) -> bool:
-    """inputs and output are 8-bit or 16-bit codes with one scale and zero point each, or float32 all"""
+    """inputs and output are 8-bit or 16-bit codes (in profile qonnx of at most 8 bits) with one scale and
+    zero point each, or float32 all"""
     names = (*node.inputs, node.outputs[0])
     if all(graph.spec(n).real for n in names):
         return True
-    found = [graph.tensors[n] for n in names]
+    narrow = graph.profile == "qonnx"
     return all(
-        t.spec.dtype in (*EIGHT_BITS, "i16", "u16")
-        and t.quantization
-        and not t.quantization.per_channel
-        for t in found
-    )
+        not t.spec.real and t.quantization and not t.quantization.per_channel
+        and (t.spec.bits <= 8 if narrow else t.spec.dtype in (*EIGHT_BITS, "i16", "u16"))
+        for t in (graph.tensors[n] for n in names)
+    )  # fmt: skip
 
 
 def scales_within_reach(graph: Graph, node: Node) -> bool:
@@ -109,7 +109,7 @@ def infer(graph: Graph, node: Node) -> tuple[int, ...]:
 def form_of(graph: Graph, node: Node) -> int:
     """Whether the runtime joins the node, and to what."""
     types = {graph.spec(n).dtype for n in (*node.inputs, node.outputs[0])}
-    alone = dict(node.attrs).get("arithmetic") == "float"
+    alone = dict(node.attrs).get("arithmetic") == "float" or graph.profile == "qonnx"
     if alone or types not in ({"i8"}, {"u8"}) or node.operator not in ("add", "mul"):
         return REAL
     return SUM if node.operator == "add" else PRODUCT
@@ -181,8 +181,13 @@ def operands(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list[np.ndar
 
 
 def _clamp(graph: Graph, node: Node) -> tuple[int, int]:
-    name = node.outputs[0]
-    return activation_range(graph.spec(name), graph.quantization(name), _activation(node))
+    name, known = node.outputs[0], dict(node.attrs)
+    low, high = activation_range(graph.spec(name), graph.quantization(name), _activation(node))
+    # A quantizer's own range may be narrower than its type's.
+    least, most = known.get("least", low), known.get("most", high)
+    assert isinstance(least, int)
+    assert isinstance(most, int)
+    return max(low, least), min(high, most)
 
 
 def _activation(node: Node) -> str:

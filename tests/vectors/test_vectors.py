@@ -28,6 +28,8 @@ from simulator.vectors.generate import solve
 OUTPUTS = int(os.environ.get("NPUSIM_ADVERSARIAL_OUTPUTS", "2000"))
 _TOGETHER = 40  # cases in one file
 NUMBERS_ALONE = ("cast", "div", "floor_div", "sqrt")
+# By erfcf and tanhf, which the newest C libraries alone round correctly, as we do.
+FILLED_BY_LIBRARY = ("gelu", "tanh")
 # XNNPACK takes the node and then refuses most shapes.
 REFUSED_EMPTY = {("max_pool_2d", "xnnpack")}
 # Operator and profile, where a test can ask the profile's runtime.
@@ -121,18 +123,26 @@ def compared(asked: Asked, cases: list[Case]) -> int:
         (found,) = asked.outputs(content, [feed])
         for prefix, case in together.items():
             for name, got in solve(case).outputs.items():
-                np.testing.assert_array_equal(
-                    got, found[prefix + name], f"{case.kind} {case.graph}"
-                )
+                _hold_equal(case, got, found[prefix + name])
                 count += got.size
     for case in (c for c in cases if c.calls):
         feeds = [{n: v[call] for n, v in case.inputs.items()} for call in range(case.calls)]
         found = asked.outputs(tflite_of(case.graph), feeds)
         for name, got in solve(case).outputs.items():
             expected = np.stack([values[name] for values in found])
-            np.testing.assert_array_equal(got, expected, f"{case.kind} {case.graph}")
+            _hold_equal(case, got, expected)
             count += got.size
     return count
+
+
+def _hold_equal(case: Case, ours: np.ndarray, theirs: np.ndarray) -> None:
+    """All bits; of tables that the C library fills a code may be one off, as the library's last bit is."""
+    if case.graph.name in FILLED_BY_LIBRARY and ours.dtype.kind in "iu":
+        apart = np.abs(ours.astype(np.int64) - theirs)
+        assert apart.max() <= 1
+        assert apart.sum() <= max(2, ours.size // 100)
+        return
+    np.testing.assert_array_equal(ours, theirs, f"{case.kind} {case.graph}")
 
 
 @pytest.mark.parametrize(("name", "profile"), RUNS)

@@ -5,7 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types contracts tests golden fuzz bench clean
+SECONDS ?= 600
+FORMATS ?= tflite onnx
+
+.PHONY: demo test lint types contracts tests golden bench fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/npusim run digits --device wear --data digits
@@ -29,17 +32,12 @@ tests: $(VENV)/.dev
 golden: $(VENV)/.dev
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m golden
 
-# Both importers, coverage-guided, SECONDS each; what breaks them is left in build/fuzz.
-SECONDS ?= 600
-fuzz: $(VENV)/.dev
-	mkdir -p build/fuzz
-	for format in tflite onnx; do \
-	    $(BIN)/python tests/fuzz/harness.py $$format build/fuzz/$$format.json -max_total_time=$(SECONDS) \
-	        -artifact_prefix=build/fuzz/$$format- || exit 1; \
-	done
-
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_run.py
+
+# Changed model files for SECONDS per importer; what breaks a promise is kept below build/fuzz.
+fuzz: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(SECONDS) --folder build/fuzz $(FORMATS)
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -305,16 +305,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NpusimError as error:
         print(f"npusim: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError:
+        problem = "needs more memory than there is"
+        print(f"npusim: {args.command}: {problem}; allowed: a smaller model", file=sys.stderr)
+        return _WRONG_INPUT
     except KeyboardInterrupt:
         print("npusim: interrupted", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return _OK  # the reader of our output (head, less) has gone; nothing is wrong
-    except MemoryError:
-        _drop_output()
-        print("npusim: this machine has too little memory for it", file=sys.stderr)
-        return _WRONG_INPUT
     except OSError as error:
         _drop_output()
         print(f"npusim: the system reports: {error}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_MOST_LETTERS = 2000  # at either end of a message
+
 
 class NpusimError(Exception):
     """Base of all errors caused by input; the command line prints it and exits with code 2.
@@ -26,7 +28,10 @@ class NpusimError(Exception):
 
 
 def _one_line(text: str) -> str:
-    """``text`` without line breaks and control characters, which file content may smuggle in."""
+    """``text`` without line breaks and control characters, which file content may smuggle in, and of a
+    length that a terminal can show: names and lists of a file may have any."""
+    if len(text) > 2 * _MOST_LETTERS:
+        text = f"{text[:_MOST_LETTERS]} ... {text[-_MOST_LETTERS:]}"
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
 
 

@@ -7,15 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.errors import ModelError
 from simulator.graph.ir import Attributes, Graph, Node, State, attributes
 
 # Operators whose attribute ``activation`` clamps the output, which a following RELU can join.
 _CLAMPING = {
     "conv_2d", "depthwise_conv_2d", "fully_connected", "add", "average_pool_2d", "max_pool_2d",
 }  # fmt: skip
-# What constants that a file does not hold may be.
-_FOLDED, _FOLDED_PER_ELEMENT = 1 << 20, 16
 _RELUS = {"relu": "RELU", "relu6": "RELU6", "relu_n1_to_1": "RELU_N1_TO_1"}
 
 
@@ -38,12 +35,9 @@ def canonicalize(
 def fold_constants(graph: Graph, evaluate: Evaluate, rewrite: Rewrite | None = None) -> Graph:
     """Rewrite every node, and evaluate those that ``evaluate`` finds to depend on constants alone.
 
-    One after another, since what a node is may depend on a constant that one before it makes. All they make
-    is at most ``_FOLDED`` elements and ``_FOLDED_PER_ELEMENT`` for each that the file holds: a small file
-    that states large shapes is an error.
+    One after another, since what a node is may depend on a constant that one before it makes.
     """
     constants = dict(graph.constants)
-    room = _FOLDED + _FOLDED_PER_ELEMENT * sum(values.size for values in constants.values())
     nodes: list[Node] = []
     for node in graph.nodes:
         names = [n for n in (*node.inputs, *node.outputs) if n]
@@ -55,15 +49,10 @@ def fold_constants(graph: Graph, evaluate: Evaluate, rewrite: Rewrite | None = N
         alone = Graph(graph.name, graph.profile, tensors, known, (node,), made, node.outputs)
         if rewrite:
             node = rewrite(alone, node)
-        made_elements = sum(graph.spec(n).elements for n in node.outputs if n)
-        if not made and made_elements > room:
-            where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
-            raise ModelError(where, f"makes a constant of {made_elements} elements", f"{room} more")
         values = evaluate(alone, node)
         if values is None:
             nodes.append(node)
             continue
-        room -= made_elements
         for name, value in zip(node.outputs, values, strict=True):
             constants[name] = np.ascontiguousarray(value, graph.spec(name).container)
     return replace(graph, constants=constants, nodes=tuple(nodes))

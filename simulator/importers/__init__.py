@@ -1,10 +1,4 @@
-"""Model files to graphs: one file per format.
-
-A file may come from anywhere. Whatever its bytes, it is read or refused with a :class:`ModelError`, in time
-that grows with its size, and within ``MEMORY_BYTES + MEMORY_PER_BYTE * size`` bytes of memory beside the
-packages: shapes that a file only states allocate nothing, and constants that are computed from others have
-limits of their own (``graph.passes``).
-"""
+"""Model files to graphs: one file per format."""
 
 from __future__ import annotations
 
@@ -12,32 +6,26 @@ from pathlib import Path
 
 from simulator.errors import ModelError
 from simulator.graph import Graph
+from simulator.importers._memory import memory_bound
 
-MEMORY_BYTES = 1 << 30
-MEMORY_PER_BYTE = 64
+__all__ = ["load_graph", "memory_bound"]
 
 
 def load_graph(path: Path) -> Graph:
-    """The canonical, checked graph of a model file, by its suffix."""
-    _check_suffix(path, str(path))
+    """The canonical, checked graph of a model file, by its suffix.
+
+    Whatever the file holds, reading it ends in a graph or in a :class:`ModelError`, and allocates at most
+    ``memory_bound(size)`` bytes beyond the file itself. A MemoryError says that the machine has less.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".tflite", ".onnx"):
+        given = path.suffix or "without a suffix"
+        raise ModelError(str(path), f"file type {given}", ".tflite, .onnx")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
-    return load_bytes(content, str(path))
-
-
-def _check_suffix(path: Path, where: str) -> None:
-    if path.suffix.lower() not in (".tflite", ".onnx"):
-        given = path.suffix or "without a suffix"
-        raise ModelError(where, f"file type {given}", ".tflite, .onnx")
-
-
-def load_bytes(content: bytes, name: str) -> Graph:
-    """The same of a file's bytes; ``name`` is its path, or what errors are to call it, with the suffix."""
-    path = Path(name)
-    _check_suffix(path, name)
-    if path.suffix.lower() == ".tflite":
+    if suffix == ".tflite":
         from simulator.importers.tflite import read_tflite
 
         return read_tflite(content, path.name)

@@ -19,6 +19,10 @@ from simulator.graph.ir import Attribute
 from simulator.importers._onnx_file import OnnxFile, ValueType, printable
 from simulator.tensor import QuantParams, TensorSpec
 
+# What an element of a constant takes to be made real and to be made a code, with what is between.
+_DEQUANTIZED_BYTES = 24
+QUANTIZED_BYTES = 40
+
 Axes = tuple[int, ...]
 Attrs = Mapping[str, Attribute]
 # Our NHWC in the file's order NCHW.
@@ -100,6 +104,8 @@ class Builder:
     nodes: list[Node] = field(default_factory=list)
     _arranged: dict[tuple[str, Axes], str] = field(default_factory=dict)
     _real: dict[str, str] = field(default_factory=dict)
+    # Tensor of a constant by (key, order of axes, parameters, shape).
+    _known: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     def tensor(
         self, name: str, dtype: str, shape: tuple[int, ...], codes: Codes, key: str, axes: Axes
@@ -173,14 +179,15 @@ class Builder:
     def constant(self, value: Value, axes: Axes, params: QuantParams | None = None) -> str:
         """A constant as a tensor of the graph in the order ``axes``; ``params`` are of that order."""
         assert value.constant is not None
-        ours = np.array(value.constant.transpose(inverse(axes)), order="C")
-        for name, known in self.constants.items():
-            made = self.tensors[name]
-            alike = (made.key, made.axes, made.codes.params) == (value.name, axes, params)
-            if alike and known.shape == ours.shape:
-                return name
+        ours = value.constant.transpose(inverse(axes))
+        same = (value.name, axes, params, ours.shape)
+        if same in self._known:
+            return self._known[same]
         name = self.tensor(value.name, value.dtype, ours.shape, Codes(params), value.name, axes)
-        self.constants[name] = ours.astype(self.tensors[name].spec.container)
+        container = self.tensors[name].spec.container
+        self.file.allowance.take(ours.size * container.itemsize, f"{self.file.name}: {name}")
+        self.constants[name] = ours.astype(container, order="C")
+        self._known[same] = name
         return name
 
     def arranged(self, value: Value, axes: Axes) -> str:
@@ -217,6 +224,7 @@ class Builder:
         if value.view is None:
             return value
         if value.constant is not None:
+            self.file.allowance.take(_DEQUANTIZED_BYTES * value.constant.size, value.name)
             return replace(value, dtype="f32", view=None, constant=dequantized(value))
         if value.tensor not in self._real:
             source = self.tensors[value.tensor]

@@ -13,12 +13,13 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 from simulator.errors import ModelError
+from simulator.importers._memory import Allowance
 
 # Limits that no model for an edge device comes near, so that a damaged size is an error and not an
 # allocation.
 MOST_DIMENSIONS = 8
 MOST_ELEMENTS = 1 << 28
-MOST_NODES = 100_000
+MOST_NODES = 100_000  # and inputs, constants, attributes, each in all
 OLDEST_OPSET = 7
 
 # Our element types of the file's. ``bool``, ``f16`` and ``f64`` occur among constants only.
@@ -117,6 +118,7 @@ class OnnxFile:
     constants: Mapping[str, Constant]
     inputs: Mapping[str, ValueType]
     outputs: tuple[str, ...]
+    allowance: Allowance
 
 
 def printable(raw: str) -> str:
@@ -137,16 +139,9 @@ def parse(content: bytes, name: str) -> OnnxFile:
             "a whole .onnx file",
         )  # fmt: skip
     graph = model.graph
+    _check_counts(model, name)
     _check_texts(model, name)
     opset = _opset(model, name)
-    counts = {
-        "local functions": len(model.functions), "sparse initializers": len(graph.sparse_initializer),
-    }  # fmt: skip
-    for what, count in counts.items():
-        if count:
-            raise ModelError(name, f"has {count} {what}", "none")
-    if not 0 < len(graph.node) <= MOST_NODES:
-        raise ModelError(name, f"has {len(graph.node)} nodes", f"1 to {MOST_NODES}")
     constants: dict[str, Constant] = {}
     for tensor in graph.initializer:
         if tensor.name in constants:
@@ -162,7 +157,28 @@ def parse(content: bytes, name: str) -> OnnxFile:
     for what, names in (("inputs", inputs), ("outputs", outputs)):
         if not names:
             raise ModelError(name, f"has no {what}", "at least one")
-    return OnnxFile(name, opset, ops, constants, inputs, outputs)
+    return OnnxFile(name, opset, ops, constants, inputs, outputs, Allowance(name, len(content)))
+
+
+def _check_counts(model: ModelProto, name: str) -> None:
+    """How many records there are of each kind: the protobuf package makes an object of each one read."""
+    graph = model.graph
+    none = {
+        "local functions": len(model.functions), "sparse initializers": len(graph.sparse_initializer),
+    }  # fmt: skip
+    for what, count in none.items():
+        if count:
+            raise ModelError(name, f"has {count} {what}", "none")
+    if not 0 < len(graph.node) <= MOST_NODES:
+        raise ModelError(name, f"has {len(graph.node)} nodes", f"1 to {MOST_NODES}")
+    counts = {
+        "initializers": len(graph.initializer), "inputs": len(graph.input),
+        "outputs": len(graph.output), "operator sets": len(model.opset_import),
+        "attributes": sum(len(node.attribute) for node in graph.node),
+    }  # fmt: skip
+    for what, count in counts.items():
+        if count > MOST_NODES:
+            raise ModelError(name, f"has {count} {what}", f"at most {MOST_NODES}")
 
 
 def _check_texts(model: ModelProto, name: str) -> None:
@@ -244,6 +260,11 @@ def checked_type(number: int, shape: tuple[int, ...], where: str) -> ValueType:
     return ValueType(DTYPE_OF[number], shape)
 
 
+def element_bits(dtype: str) -> int:
+    """Bits of one of our element types; ``bool`` is held as a byte."""
+    return 8 if dtype == "bool" else int(dtype[1:])
+
+
 def type_name(number: int) -> str:
     """The file's name of an element type."""
     known = TensorProto.DataType.items()
@@ -279,17 +300,17 @@ def decode(tensor: TensorProto, where: str) -> Constant:
         field = getattr(tensor, _FIELDS.get(dtype, "int32_data"))
         if len(field) != held:
             raise ModelError(where, f"holds {len(field)} numbers", str(held))
-        values = _from_field(list(field), dtype, numpy_type, where)
+        values = _from_field(field, dtype, numpy_type, where)
     if packed:
         values = _unpacked(values, count, dtype)
     return Constant(values.astype(values.dtype.newbyteorder("=")).reshape(kind.shape), dtype)
 
 
-def _from_field(numbers: list[Any], dtype: str, stored: np.dtype, where: str) -> np.ndarray:
+def _from_field(numbers: Any, dtype: str, stored: np.dtype, where: str) -> np.ndarray:
     """Values of a typed field; float16 is there as the bits of an integer."""
     if dtype in ("f32", "f64"):
-        return np.array(numbers, np.float64).astype(stored)
-    wide = np.array(numbers, np.uint64 if dtype == "u64" else np.int64)
+        return np.fromiter(numbers, np.float64, len(numbers)).astype(stored)
+    wide = np.fromiter(numbers, np.uint64 if dtype == "u64" else np.int64, len(numbers))
     values = wide.astype(np.uint16 if dtype == "f16" else stored)
     if not np.array_equal(values, wide):
         raise ModelError(where, f"holds numbers beyond {dtype}")

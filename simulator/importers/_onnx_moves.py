@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.importers._onnx_build import (
+    QUANTIZED_BYTES,
     Attrs,
     Axes,
     Codes,
@@ -62,6 +63,7 @@ def reshape(w: Walk, op: Op) -> None:
             raise op.error(
                 f"reshapes constant {printable(value.name)!r} with several scales", "one"
             )
+        w.allowance.take(value.constant.nbytes, op.where)  # where it is turned, reshaping copies it
         constant = value.constant.reshape(shape)
         w.alias(op, replace(value, shape=shape, axes=in_order(len(shape)), constant=constant))
         return
@@ -98,6 +100,7 @@ def requantized(w: Walk, value: Value, source: str, axes: Axes, target: Target) 
     kind = ValueType(target.dtype, value.shape)
     assert target.params is not None
     if value.constant is not None:
+        w.allowance.take(QUANTIZED_BYTES * value.constant.size, source)
         numbers = w.build.real(value).constant
         assert numbers is not None
         codes = quantized(numbers, target.params, target.dtype)
@@ -211,6 +214,7 @@ def gather(w: Walk, op: Op) -> None:
     if ((indices < -size) | (indices >= size)).any():
         raise op.error(f"indices {indices.min()}..{indices.max()}", f"{-size}..{size - 1}")
     axes = value.axes if indices.ndim == 1 else in_order(value.rank)
+    w.allowance.take(8 * indices.size, op.where)
     places = Value(
         op.input(1), "i32", indices.shape, constant=np.where(indices < 0, indices + size, indices)
     )

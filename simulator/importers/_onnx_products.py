@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.importers._onnx_build import (
     IMAGE,
+    QUANTIZED_BYTES,
     Attrs,
     Axes,
     Codes,
@@ -90,6 +91,7 @@ def bias_of(w: Walk, call: Call) -> list[str]:
     assert x.view is not None
     assert weights.view is not None
     channels = weights.shape[0] if call.kind == "Conv" else w.kind(op).shape[-1]
+    w.allowance.take(QUANTIZED_BYTES * channels, op.where)
     params = product_params(x.view, weights.view, 0)
     bias = _per_channel(op, bias, channels)
     if bias.view is not None:
@@ -301,6 +303,7 @@ def _integer_operand(w: Walk, op: Op, index: int, point: int) -> tuple[Value, li
                 f"zero point {printable(name)!r} is {given.dtype}", f"{value.dtype}, constant"
             )
         stated = given.constant
+    w.allowance.objects(4 * stated.size, op.where)
     points = [int(z) for z in stated.reshape(-1)]
     axis = 0 if op.kind == "ConvInteger" else value.rank - 1
     if len(points) > 1 and (value.constant is None or len(points) != value.shape[axis]):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
-from simulator.importers._onnx_build import Codes, Value, quantized
+from simulator.importers._onnx_build import QUANTIZED_BYTES, Codes, Value, quantized
 from simulator.importers._onnx_file import Op, printable
-from simulator.importers._onnx_walk import Call, Target, Walk
+from simulator.importers._onnx_walk import Call, Target, Walk, fitting
 from simulator.tensor import QuantParams
 
 
@@ -23,6 +24,8 @@ def quantize_linear(w: Walk, op: Op) -> None:
     params = w.params(op, 1, kind.dtype, value.rank, axis, constant)
     output = op.outputs[0]
     if constant:
+        fitting(op, params, value)
+        w.allowance.take(QUANTIZED_BYTES * math.prod(value.shape), op.where)
         numbers = w.build.real(value).constant
         assert numbers is not None
         codes = quantized(numbers, params, kind.dtype)

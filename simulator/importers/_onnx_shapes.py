@@ -13,13 +13,13 @@ from onnx import TensorProto, TypeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from simulator.importers._onnx_file import (
-    MOST_ELEMENTS,
     NUMBER_OF,
     Constant,
     OnnxFile,
     Op,
     ValueType,
     checked_type,
+    element_bits,
     printable,
 )
 
@@ -32,8 +32,8 @@ _FOLDED = frozenset({
     "ReduceSum", "Reshape", "Slice", "Sqrt", "Squeeze", "Sub", "Tile", "Transpose", "Unsqueeze",
     "Where",
 })  # fmt: skip
-# Elements all folding together may make.
-_MOST_FOLDED = 1 << 26
+# What evaluating a node takes for each byte of its output: numpy's values between, and the output itself.
+_PER_FOLDED_BYTE = 3
 # Constants whose values shape inference may look at: shapes, axes, bounds.
 _MOST_SHAPE_DATA = 1 << 12
 
@@ -98,7 +98,9 @@ class _Propagation:
         self.file, self.custom, self.supported = file, custom, supported
         self.constants = dict(file.constants)
         self.types = dict(file.inputs)
-        self.folded = 0
+        self.context = onnx.checker.C.CheckerContext()
+        self.context.ir_version = onnx.IR_VERSION
+        self.context.opset_imports = {"": file.opset}
 
     def run(self) -> Values:
         left = []
@@ -189,6 +191,8 @@ class _Propagation:
         names = [op.input(i) for i in range(2, len(op.inputs), 3)]
         if len(op.inputs) < 5 or len(op.inputs) % 3 != 2 or "" in names:
             raise op.error(f"has {len(op.inputs)} inputs", "2, and 3 for each tensor")
+        if not op.outputs or not op.outputs[0]:
+            raise op.error("has no output", "one")
         proto = helper.make_node("Concat", names, [op.outputs[0]])
         proto.attribute.extend(op.proto.attribute)
         inputs = {n: ValueType("f32", self._shape(n)) for n in names}
@@ -203,14 +207,27 @@ class _Propagation:
             schema = onnx.defs.get_schema(proto.op_type, self.file.opset, "")
         except onnx.defs.SchemaError:
             raise op.error("is not supported", self.supported) from None
+        self._check_form(op, proto)
         try:
             found = onnx.shape_inference.infer_node_outputs(
                 schema, proto, {n: _type_proto(t) for n, t in inputs.items()},
                 self._shape_data(proto), opset_imports=[helper.make_opsetid("", self.file.opset)],
             )  # fmt: skip
+        except MemoryError:
+            raise
         except Exception as error:  # the library's errors have no base but Exception
             raise op.error(f"does not fit its inputs: {_reason(error)}") from None
         return {n: _known_type(op, n, found.get(n)) for n in proto.output if n}
+
+    def _check_form(self, op: Op, proto: onnx.NodeProto) -> None:
+        """What shape inference takes for granted, and reads past the end of its lists without."""
+        try:
+            onnx.checker.check_node(proto, self.context)
+        except onnx.checker.ValidationError as error:
+            raise op.error(f"is not as its operator set says: {_reason(error)}") from None
+        parts = op.integer("num_outputs", len(op.outputs)) if op.kind == "Split" else None
+        if parts is not None and parts != len(op.outputs):
+            raise op.error(f"num_outputs = {parts}, for {len(op.outputs)} outputs", "one number")
 
     def _shape_data(self, proto: onnx.NodeProto) -> dict[str, TensorProto]:
         return {
@@ -225,9 +242,8 @@ class _Propagation:
         """The value of one node by ONNX's reference implementation."""
         inputs = {n: self._type(n) for n in op.inputs if n}
         kind = self._standard(op, op.proto, inputs)[op.outputs[0]]
-        self.folded += math.prod(kind.shape)
-        if self.folded > min(_MOST_FOLDED, MOST_ELEMENTS):
-            raise op.error("makes too large a constant", f"{_MOST_FOLDED} elements in all")
+        size = math.prod(kind.shape) * (element_bits(kind.dtype) // 8 or 1)
+        self.file.allowance.take(_PER_FOLDED_BYTE * size, op.where)
         feed = {n: self.constants[n].values for n in op.inputs if n}
         try:
             with np.errstate(all="ignore"):
@@ -239,6 +255,8 @@ class _Propagation:
                 )  # fmt: skip
                 evaluator = ReferenceEvaluator(graph, opsets={"": self.file.opset})
                 found: Any = evaluator.run(None, feed)
+        except MemoryError:
+            raise
         except Exception as error:  # the reference implementation raises whatever numpy does
             raise op.error(f"cannot be evaluated: {_reason(error)}") from None
         values = np.asarray(found[0])

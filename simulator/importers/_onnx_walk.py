@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from simulator.errors import ModelError
+from simulator.importers._memory import Allowance
 from simulator.importers._onnx_build import (
     Attrs,
     Axes,
@@ -104,6 +105,11 @@ class Walk:
         read = sum(op.inputs.count(name) for op in self.readers.get(name, ()))
         return read + (name in self.build.file.outputs)
 
+    @property
+    def allowance(self) -> Allowance:
+        """What reading the file may still make."""
+        return self.build.file.allowance
+
     def value(self, name: str) -> Value | None:
         """A value by its name in the file; None for an input that is left out."""
         if not name:
@@ -149,6 +155,7 @@ class Walk:
             return None
         if found.dtype.kind not in "iu":
             raise op.error(f"{what} are {found.dtype}", "integers")
+        self.allowance.objects(found.size, op.where)
         return tuple(int(v) for v in found.reshape(-1))
 
     def alias(self, op: Op, value: Value) -> None:
@@ -175,6 +182,7 @@ class Walk:
             raise op.error("is quantized in blocks", "one scale, or one per channel")
         if scales.dtype != np.float32:
             raise op.error(f"its scale is {scales.dtype}", "float32")
+        self.allowance.objects(4 * scales.size, op.where)
         if points.size not in (1, scales.size):
             raise op.error(f"has {scales.size} scales and {points.size} zero points", "as many")
         smallest = 0.0 if weights else SMALLEST_ACTIVATION_SCALE
@@ -198,11 +206,7 @@ class Walk:
         params = self.params(
             op, index + 1, value.dtype, value.rank, axis, value.constant is not None
         )
-        if params.per_channel and value.shape[params.axis] != len(params.scales):
-            raise op.error(
-                f"{len(params.scales)} scales along axis {params.axis} of {list(value.shape)}",
-                f"1 or {value.shape[params.axis]}",
-            )
+        fitting(op, params, value)
         ours = moved_params(params, value.axes) or params
         return replace(self.build.stated(value, ours), view=params)
 
@@ -350,6 +354,15 @@ class Walk:
         bounds: Attrs = {"clamp_min": codes[0], "clamp_max": codes[1]}
         self.build.node("clip", [value.tensor], [made.tensor], bounds)
         return made
+
+
+def fitting(op: Op, params: QuantParams, value: Value) -> None:
+    """An error unless there is one scale, or one for each place of ``value`` along their axis."""
+    if params.per_channel and value.shape[params.axis] != len(params.scales):
+        raise op.error(
+            f"{len(params.scales)} scales along axis {params.axis} of {list(value.shape)}",
+            f"1 or {value.shape[params.axis]}",
+        )
 
 
 def held(value: float, bounds: tuple[float, float]) -> float:

@@ -150,6 +150,7 @@ def reduce_mean(w: Walk, call: Call) -> None:
     axes = op.integers("axes")
     if axes is None:
         found = w.array(op, 1, "axes")
+        w.allowance.objects(0 if found is None else found.size, op.where)
         axes = tuple(int(a) for a in np.ravel(found)) if found is not None else ()
     if not axes and op.integer("noop_with_empty_axes", 0):
         raise op.error("has no axes", "at least one")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.fixedpoint.quantizer import ROUNDINGS, Quantizer
-from simulator.importers._onnx_build import Value, in_order
+from simulator.importers._onnx_build import QUANTIZED_BYTES, Value, in_order
 from simulator.importers._onnx_file import Op
 from simulator.importers._onnx_walk import Walk
 from simulator.tensor import QuantParams, TensorSpec
@@ -30,6 +30,7 @@ class Described:
 def parameter(w: Walk, op: Op, index: int, what: str) -> np.ndarray:
     """A constant input of finite numbers."""
     found = w.array(op, index, what)
+    w.allowance.take(0 if found is None else 16 * found.size, op.where)
     if found is None or found.size == 0 or not np.isfinite(found.astype(np.float64)).all():
         raise op.error(f"has no {what}", "finite numbers")
     return found
@@ -117,7 +118,12 @@ def constant_codes(w: Walk, op: Op, kind: str, value: Value) -> Value:
     along = [a for a, n in enumerate(scale.shape) if n > 1]
     if len(along) > 1 or (along and scale.ndim != value.rank):
         raise op.error(f"has scales of shape {list(scale.shape)}", "one, or one per channel")
+    if along and scale.size != value.shape[along[0]]:
+        given = f"has {scale.size} scales along axis {along[0]} of {list(value.shape)}"
+        raise op.error(given, f"1 or {value.shape[along[0]]}")
     x = value.constant
+    w.allowance.take(QUANTIZED_BYTES * x.size, op.where)
+    w.allowance.objects(2 * scale.size, op.where)
     if kind == "BipolarQuant":
         codes, dtype, point = np.where(x >= 0, 1, -1), "b1", 0
     elif kind == "Trunc":

@@ -6,6 +6,7 @@ from typing import Any
 
 import tflite
 
+from simulator.errors import ModelError
 from simulator.graph import attributes
 from simulator.graph.ir import Attributes
 from simulator.importers._tflite_form import (
@@ -20,13 +21,19 @@ from simulator.importers._tflite_form import (
 
 _MIRRORS = names_by_code(tflite.MirrorPadMode)
 _MOST_OUTPUTS = 1 << 12  # far above any model
+_MOST_DIMENSIONS = 8  # as of tensors
 _LIST = (0, 1)  # dimensions of a list of numbers, or of one number
 _PAIRS = (2, 2)
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
-    """A vector of an options table; the schema package returns 0 for an absent one."""
-    return () if isinstance(values, int) else tuple(int(v) for v in values)
+    """A vector of an options table, as many as there are dimensions; the schema package returns 0 for an
+    absent one."""
+    if isinstance(values, int):
+        return ()
+    if len(values) > _MOST_DIMENSIONS:
+        raise ModelError("", f"lists {len(values)} dimensions", f"at most {_MOST_DIMENSIONS}")
+    return tuple(int(v) for v in values)
 
 
 def _strided_slice(o: Any) -> Attributes:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from simulator.errors import ModelError
 from simulator.graph import Graph, Node, attributes
 
+_MOST_DIMENSIONS = 8  # as of tensors
 _CODE_BITS = 16  # wider integers, and reals, say what they mean without a scale
 
 
@@ -29,14 +30,18 @@ def _counted(graph: Graph, node: Node, count: int) -> None:
 
 
 def _numbers(
-    graph: Graph, node: Node, place: int, what: str, dtypes: tuple[str, ...] = ("i32", "i64")
-) -> tuple[int, ...]:
-    """The numbers of a constant operand."""
+    graph: Graph, node: Node, place: int, what: str, dtypes: tuple[str, ...] = ("i32", "i64"),
+    most: int = _MOST_DIMENSIONS,
+) -> tuple[int, ...]:  # fmt: skip
+    """The numbers of a constant operand, ``most`` at most: as many as a tensor may have dimensions."""
     name = node.inputs[place]
     if not graph.constant(name) or graph.spec(name).dtype not in dtypes:
         kind = "constant" if graph.constant(name) else "made at run time"
         problem = f"its {what} is {kind}, {graph.spec(name)}"
         raise _error(graph, node, problem, f"a constant ({' or '.join(dtypes)})")
+    if graph.spec(name).elements > most:
+        problem = f"its {what} has {graph.spec(name).elements} numbers"
+        raise _error(graph, node, problem, f"at most {most}")
     return tuple(int(v) for v in graph.constants[name].reshape(-1))
 
 
@@ -112,7 +117,7 @@ def _split(graph: Graph, node: Node) -> Node:
         sizes = (shape[axis] // given,) * given
     else:
         axis = _axis(graph, node, _numbers(graph, node, 2, "axis"), len(shape))
-        sizes = _numbers(graph, node, 1, "list of sizes")
+        sizes = _numbers(graph, node, 1, "list of sizes", most=given)
         if sizes.count(-1) == 1:  # the rest
             rest = shape[axis] - sum(s for s in sizes if s != -1)
             sizes = tuple(rest if s == -1 else s for s in sizes)

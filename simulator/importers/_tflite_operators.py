@@ -15,6 +15,7 @@ from simulator.importers import (
     _tflite_recurrent,
     _tflite_reductions,
 )
+from simulator.importers._memory import Allowance
 from simulator.importers._tflite_form import CUSTOM, Form, names_by_code
 
 _OPTIONS = names_by_code(tflite.BuiltinOptions)
@@ -25,11 +26,12 @@ FORMS: dict[str, Form] = {
 }  # fmt: skip
 
 
-def read_attributes(operator: Any, form: Form) -> Attributes:
+def read_attributes(operator: Any, form: Form, allowance: Allowance) -> Attributes:
     """The attributes in an operator's options table; a :class:`ModelError` without a place otherwise."""
     if form.read is None:
         return ()
     if form.options == CUSTOM:
+        allowance.take(operator.CustomOptionsLength())
         return form.read(bytes(operator.CustomOptionsAsNumpy()))
     table = operator.BuiltinOptions()
     given = operator.BuiltinOptionsType()

@@ -51,20 +51,44 @@ def _resizing(o: Any) -> Attributes:
     )
 
 
+class _Numbers:
+    """A flexbuffer map, of which only what is asked for is read.
+
+    Its vectors may name each other any number of times, so that reading all of it need not end.
+    """
+
+    def __init__(self, options: bytes) -> None:
+        self.found: Any = flexbuffers.GetRoot(options).AsMap
+
+    def get(self, key: str, default: float) -> float:
+        try:
+            value = self.found[key]
+        except KeyError:
+            return default
+        if value.IsFloat:
+            return value.AsFloat
+        return value.AsBool if value.IsBool else value.AsInt
+
+    def __getitem__(self, key: str) -> float:
+        return self.get(key, 0)
+
+
 def _detection(options: bytes) -> Attributes:
     """A flexbuffer map; what it does not hold is 0, but for ``detections_per_class``."""
     try:
-        found: Any = flexbuffers.Loads(options)
-        per_class = int(found.get("detections_per_class", 100))
+        found = _Numbers(options)
         integers = ("max_detections", "max_classes_per_detection", "num_classes")
         reals = (
             "nms_score_threshold", "nms_iou_threshold", "y_scale", "x_scale", "h_scale", "w_scale"
         )  # fmt: skip
         return attributes(
-            regular=int(bool(found.get("use_regular_nms", False))), detections_per_class=per_class,
-            **{key: int(found.get(key, 0)) for key in integers},
-            **{key: float(np.float32(found.get(key, 0.0))) for key in reals},
+            regular=int(bool(found["use_regular_nms"])),
+            detections_per_class=int(found.get("detections_per_class", 100)),
+            **{key: int(found[key]) for key in integers},
+            **{key: float(np.float32(found[key])) for key in reals},
         )  # fmt: skip
+    except MemoryError:
+        raise
     except Exception:  # the reader of flexbuffers checks nothing
         given = f"{len(options)} bytes of options that cannot be read"
         raise ModelError("", given, "a flexbuffer map of numbers") from None

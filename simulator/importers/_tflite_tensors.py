@@ -9,6 +9,7 @@ import tflite
 
 from simulator.errors import ModelError
 from simulator.graph import GraphTensor
+from simulator.importers._memory import Allowance
 from simulator.importers._tflite_form import names_by_code
 from simulator.tensor import QuantParams, TensorSpec
 
@@ -27,6 +28,12 @@ MOST_ELEMENTS = 1 << 28
 LARGEST_SCALE = 2.0**60
 SMALLEST_ACTIVATION_SCALE = 2.0**-100
 
+# What reading takes: for a tensor's records; for a letter of its name, as text, with its number and
+# compared with the others; and for a 4-bit element.
+_TENSOR_BYTES = 1 << 10
+PER_LETTER = 16
+_PER_NIBBLE = 8
+
 
 def element(vector: Any, length: int, index: int, where: str, what: str) -> Any:
     """``vector(index)``: the schema package itself reads past a vector's end without a word."""
@@ -35,9 +42,12 @@ def element(vector: Any, length: int, index: int, where: str, what: str) -> Any:
     return vector(index)
 
 
-def vector_of(values: Any) -> list[int]:
+def vector_of(values: Any, allowance: Allowance) -> list[int]:
     """A vector of the file as integers; the schema package returns 0 for an absent one."""
-    return [] if isinstance(values, int) else [int(v) for v in values]
+    if isinstance(values, int):
+        return []
+    allowance.objects(len(values))
+    return [int(v) for v in values]
 
 
 def text_of(raw: bytes | None) -> str:
@@ -56,8 +66,8 @@ def _check_scales(params: QuantParams | None, constant: bool) -> None:
 class Tensors:
     """The tensors of one subgraph, read as they are named; lives as long as its reader."""
 
-    def __init__(self, model: Any, subgraph: Any, name: str) -> None:
-        self.model, self.subgraph, self.name = model, subgraph, name
+    def __init__(self, model: Any, subgraph: Any, name: str, allowance: Allowance) -> None:
+        self.model, self.subgraph, self.name, self.allowance = model, subgraph, name, allowance
         self.tensors: dict[str, GraphTensor] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.by_index: dict[int, str] = {}
@@ -71,7 +81,9 @@ class Tensors:
         tensor = element(
             self.subgraph.Tensors, self.subgraph.TensorsLength(), index, where, "tensor"
         )
-        name = text_of(tensor.Name()) or f"tensor_{index}"
+        raw = tensor.Name() or b""
+        self.allowance.take(_TENSOR_BYTES + PER_LETTER * len(raw), where)
+        name = text_of(raw) or f"tensor_{index}"
         while name in self.tensors:
             name = f"{name}#{index}"
         where = f"{self.name}: tensor {index} ({name})"
@@ -90,12 +102,12 @@ class Tensors:
             self.variables.add(name)
         return name
 
-    @staticmethod
-    def _spec(tensor: Any) -> TensorSpec:
+    def _spec(self, tensor: Any) -> TensorSpec:
         type_name = _TYPES.get(tensor.Type(), f"number {tensor.Type()}")
         if type_name not in _DTYPES:
             raise ModelError("", f"element type {type_name}", ", ".join(_DTYPES))
-        spec = TensorSpec(tuple(vector_of(tensor.ShapeAsNumpy())), _DTYPES[type_name])
+        shape = vector_of(tensor.ShapeAsNumpy(), self.allowance)
+        spec = TensorSpec(tuple(shape), _DTYPES[type_name])
         if len(spec.shape) > MOST_DIMENSIONS or spec.elements > MOST_ELEMENTS:
             raise ModelError(
                 "", f"shape {list(spec.shape)}",
@@ -105,13 +117,13 @@ class Tensors:
             raise ModelError("", "is stored sparse", "dense tensors")
         return spec
 
-    @staticmethod
-    def _quantization(tensor: Any, spec: TensorSpec) -> QuantParams | None:
+    def _quantization(self, tensor: Any, spec: TensorSpec) -> QuantParams | None:
         q = tensor.Quantization()
         if q is None or q.ScaleLength() == 0 or spec.real:
             return None
+        self.allowance.objects(q.ScaleLength())
         scales = tuple(float(s) for s in q.ScaleAsNumpy())
-        points = tuple(vector_of(q.ZeroPointAsNumpy())) or (0,) * len(scales)
+        points = tuple(vector_of(q.ZeroPointAsNumpy(), self.allowance)) or (0,) * len(scales)
         axis = q.QuantizedDimension()
         if len(scales) > 1:
             shape = list(spec.shape)
@@ -141,15 +153,18 @@ class Tensors:
         wanted = spec.elements * spec.container.itemsize if spec.bits >= 8 else spec.size_bytes
         if buffer.DataLength() != wanted:
             raise ModelError("", f"holds {buffer.DataLength()} bytes", f"{wanted} for {spec}")
-        raw = buffer.DataAsNumpy().tobytes()
+        raw = buffer.DataAsNumpy()
         if spec.bits < 8:
+            self.allowance.take(_PER_NIBBLE * spec.elements)
             return _nibbles(raw, spec)
-        return np.frombuffer(raw, spec.container.newbyteorder("<")).reshape(spec.shape)
+        # A copy, for the file need not have put it where a number of this type may stand.
+        self.allowance.take(raw.size)
+        stored = np.frombuffer(raw.tobytes(), spec.container.newbyteorder("<"))
+        return stored.reshape(spec.shape)
 
 
-def _nibbles(raw: bytes, spec: TensorSpec) -> np.ndarray:
+def _nibbles(pairs: np.ndarray, spec: TensorSpec) -> np.ndarray:
     """4-bit two's complement numbers, the first in a byte's low half, as int8."""
-    pairs = np.frombuffer(raw, np.uint8)
     codes = np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(-1)[: spec.elements]
     signed = ((codes.astype(np.int16) + 8) % 16 - 8).astype(np.int8)
     return signed.reshape(spec.shape)

@@ -10,7 +10,7 @@ import tflite
 
 from simulator.errors import ModelError
 from simulator.graph import State
-from simulator.importers._tflite_tensors import Tensors, text_of, vector_of
+from simulator.importers._tflite_tensors import PER_LETTER, Tensors, text_of, vector_of
 
 OPERATORS = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 
@@ -27,7 +27,9 @@ class Variables:
 
     def run(self, kind: str, op: Any, where: str) -> None:
         """Follow one operator of ``OPERATORS`` other than CALL_ONCE."""
-        inputs, outputs = vector_of(op.InputsAsNumpy()), vector_of(op.OutputsAsNumpy())
+        allowance = self.tensors.allowance
+        inputs = vector_of(op.InputsAsNumpy(), allowance)
+        outputs = vector_of(op.OutputsAsNumpy(), allowance)
         wanted = {"VAR_HANDLE": (0, 1), "READ_VARIABLE": (1, 1), "ASSIGN_VARIABLE": (2, 0)}[kind]
         if (len(inputs), len(outputs)) != wanted:
             raise ModelError(
@@ -43,14 +45,15 @@ class Variables:
         else:
             self._current[self._handles[inputs[0]]] = self.tensors.tensor(inputs[1], where)
 
-    @staticmethod
-    def _name(op: Any, where: str) -> str:
+    def _name(self, op: Any, where: str) -> str:
         table = op.BuiltinOptions()
         if table is None:
             raise ModelError(where, "has no options", "VarHandleOptions")
         options = tflite.VarHandleOptions()
         options.Init(table.Bytes, table.Pos)
-        return f"{text_of(options.Container())}/{text_of(options.SharedName())}"
+        container, name = options.Container() or b"", options.SharedName() or b""
+        self.tensors.allowance.take(PER_LETTER * (len(container) + len(name)), where)
+        return f"{text_of(container)}/{text_of(name)}"
 
     def _follow_read(self, variable: str, output: int, where: str) -> None:
         if variable in self._current:

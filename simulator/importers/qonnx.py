@@ -40,6 +40,10 @@ from simulator.importers._qonnx_quantizers import (
 )
 from simulator.tensor import QuantParams, TensorSpec
 
+# What a threshold of one channel takes while it is searched for, and what a function does of a channel.
+_PER_LEVEL_BYTES = 80
+_PER_CHANNEL_BYTES = 16
+
 DOMAINS = ("onnx.brevitas", "qonnx.custom_op.general", "finn.custom_op.general")
 QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "Trunc")
 _PRODUCTS = ("Conv", "MatMul", "Gemm")
@@ -132,6 +136,7 @@ class Reader:
 
     def _as_numbers(self, name: str, sums: Sums) -> Value:
         w = self.w
+        w.allowance.objects(4 * sums.scales.size, sums.op.where)
         single = sums.scales[:1] if (sums.scales == sums.scales[0]).all() else sums.scales
         scales = tuple(float(np.float32(s)) for s in single)
         axis = sums.axes[1] if len(scales) > 1 else 0
@@ -161,6 +166,9 @@ class Reader:
         channels = 1 if step.uniform else step.parameter.size
         if x.rank > 1:
             shape[1] = channels
+        elif channels > 1:
+            where = f"{w.build.file.name}: {name}"
+            raise ModelError(where, f"{channels} parameters for shape {list(x.shape)}", "one")
         constant = step.parameter[:channels].reshape(shape)
         operand = Value(f"{name}/operand", "f32", tuple(shape), constant=constant)
         made = w.build.make(name, ValueType("f32", x.shape), x.axes, key="")
@@ -214,6 +222,8 @@ class Reader:
         """The product, the float functions after it and the quantizer as one operator."""
         w, output, arithmetic = self.w, op.outputs[0], quantizer.arithmetic
         spec = TensorSpec((), quantizer.dtype)
+        levels = sums.bound.size * (arithmetic.maximum - arithmetic.minimum + 1)
+        w.allowance.take(_PER_LEVEL_BYTES * levels, op.where)
         found = thresholds(
             lambda s: arithmetic.codes(sums.real(s)), spec, arithmetic.minimum, arithmetic.maximum,
             sums.bound,
@@ -324,10 +334,11 @@ class Reader:
         if weights.view.per_channel and weights.view.axis != 0:
             raise op.error("weights have scales along another axis", "one per output channel")
         if x.view is None:
-            nothing = np.zeros(shape[1])
+            nothing = np.broadcast_to(0.0, shape[1])
             return Sums(op, operator, inputs, attrs, axes, shape, nothing, nothing)
         spec = TensorSpec((), x.dtype)
         reach = max(abs(spec.minimum - x.view.zero_point), abs(spec.maximum - x.view.zero_point))
+        self.w.allowance.take(16 * weights.constant.size, op.where)
         sizes = np.abs(weights.constant.astype(np.int64) - weights.view.zero_point)
         bound = sizes.reshape(sizes.shape[0], -1).sum(axis=1) * reach
         scales = np.broadcast_to(np.array(weights.view.scales) * x.view.scale, shape[1])
@@ -343,6 +354,7 @@ class Reader:
             problem = f"makes {list(shape)} of {list(known.shape)} and a constant"
             raise op.error(problem, "constants that broadcast to the activation")
         channels = shape[1] if len(shape) > 1 else 1
+        self.w.allowance.take(_PER_CHANNEL_BYTES * channels, op.where)
         steps = self._steps(op, kind, name, len(shape), channels)
         pending = self._pending(name)
         if pending is not None and (not pending.moves or all(step.uniform for step in steps)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from simulator.graph import Graph, Node, State, attributes
 from simulator.graph.ir import Attributes
 from simulator.graph.passes import canonicalize
 from simulator.importers._check import check_graph
+from simulator.importers._memory import Allowance
 from simulator.importers._tflite_form import Form, names_by_code
 from simulator.importers._tflite_operands import rewritten
 from simulator.importers._tflite_operators import FORMS, read_attributes
@@ -35,32 +37,38 @@ def supported_operators() -> list[str]:
 
 
 def read_tflite(content: bytes, name: str) -> Graph:
-    """The canonical, checked graph of a ``.tflite`` file's bytes."""
+    """The canonical, checked graph of a ``.tflite`` file's bytes.
+
+    Reading ends in a graph or a :class:`ModelError`, and allocates at most ``memory_bound(len(content))``
+    bytes.
+    """
     if len(content) < 8 or content[4:8] != b"TFL3":
         given = f"identifier {content[4:8]!r}" if len(content) >= 8 else f"{len(content)} bytes"
         raise ModelError(
             name, f"is not a TensorFlow Lite file ({given})", "a flatbuffer with identifier b'TFL3'"
         )
+    allowance = Allowance(name, len(content))
     try:
-        graph = _Reader(content, name).graph()
+        graph = _Reader(content, name, allowance).graph()
     except _DAMAGED as error:
         raise ModelError(
             name, f"is damaged or incomplete ({len(content)} bytes)", "a whole .tflite file"
         ) from error
-    return check_graph(canonicalize(graph, constant_values, rewritten))
+    evaluate = partial(constant_values, take=allowance.take)
+    return check_graph(canonicalize(graph, evaluate, rewritten))
 
 
 class _Reader:
     """Reads one file; lives for one call of :func:`read_tflite`."""
 
-    def __init__(self, content: bytes, name: str) -> None:
-        self.name = name
+    def __init__(self, content: bytes, name: str, allowance: Allowance) -> None:
+        self.name, self.allowance = name, allowance
         self.sha256 = hashlib.sha256(content).hexdigest()
         self.model = tflite.Model.GetRootAs(content, 0)
         if self.model.SubgraphsLength() < 1:
             raise ModelError(name, "has 0 subgraphs", "at least one")
         self.subgraph: Any = self.model.Subgraphs(0)
-        self.tensors = Tensors(self.model, self.subgraph, name)
+        self.tensors = Tensors(self.model, self.subgraph, name, allowance)
         self.variables = Variables(self.tensors)
         self.states: list[State] = []
 
@@ -75,8 +83,10 @@ class _Reader:
                 self.variables.run(kind, op, where)
             else:
                 nodes.append(self._node(op, kind, where))
-        inputs = tuple(self.tensors.tensor(i) for i in vector_of(self.subgraph.InputsAsNumpy()))
-        outputs = tuple(self.tensors.tensor(i) for i in vector_of(self.subgraph.OutputsAsNumpy()))
+        inputs = tuple(self.tensors.tensor(i) for i in self._vector(self.subgraph.InputsAsNumpy()))
+        outputs = tuple(
+            self.tensors.tensor(i) for i in self._vector(self.subgraph.OutputsAsNumpy())
+        )
         counts = {"operators": len(nodes), "inputs": len(inputs), "outputs": len(outputs)}
         for what, count in counts.items():
             if count == 0:
@@ -86,6 +96,9 @@ class _Reader:
             self.name, "tflite", self.tensors.tensors, self.tensors.constants, tuple(nodes), inputs,
             outputs, self.sha256, states=states,
         )  # fmt: skip
+
+    def _vector(self, values: Any) -> list[int]:
+        return vector_of(values, self.allowance)
 
     def _kind(self, subgraph: Any, index: int) -> tuple[str, str]:
         """(operator name, where it stands) of one operator."""
@@ -111,7 +124,8 @@ class _Reader:
         subgraph = element(
             self.model.Subgraphs, self.model.SubgraphsLength(), number, where, "subgraph"
         )
-        variables = Variables(Tensors(self.model, subgraph, f"{self.name}: subgraph {number}"))
+        name = f"{self.name}: subgraph {number}"
+        variables = Variables(Tensors(self.model, subgraph, name, self.allowance))
         for index in range(subgraph.OperatorsLength()):
             kind, inside = self._kind(subgraph, index)
             inside = f"{inside} of subgraph {number}"
@@ -128,8 +142,8 @@ class _Reader:
         if operator not in operator_names():
             raise ModelError(where, "is not supported", ", ".join(supported_operators()))
         form, tensor = FORMS[kind], self.tensors.tensor
-        inputs = tuple(tensor(i, where) if i >= 0 else "" for i in vector_of(op.InputsAsNumpy()))
-        outputs = tuple(tensor(i, where) for i in vector_of(op.OutputsAsNumpy()))
+        inputs = tuple(tensor(i, where) if i >= 0 else "" for i in self._vector(op.InputsAsNumpy()))
+        outputs = tuple(tensor(i, where) for i in self._vector(op.OutputsAsNumpy()))
         fewest, most = form.outputs
         if not fewest <= len(outputs) <= most:
             span = str(fewest) if fewest == most else f"{fewest} to {most}"
@@ -143,7 +157,7 @@ class _Reader:
                     where, f"reshapes {source} to {target}", "the same type and number of elements"
                 )
         try:
-            attrs = (*read_attributes(op, form), *self._intermediates(op))
+            attrs = (*read_attributes(op, form, self.allowance), *self._intermediates(op))
         except ModelError as error:
             raise ModelError(where, error.problem, error.allowed) from None
         following = tuple(self._state(name) for name in inputs if name in self.tensors.variables)
@@ -155,6 +169,7 @@ class _Reader:
         tensor = self.tensors.tensors[name]
         following = f"{name}/next"
         zero = tensor.quantization.zero_point if tensor.quantization else 0
+        self.allowance.take(tensor.spec.elements * tensor.spec.container.itemsize, name)
         self.tensors.constants[name] = np.full(tensor.spec.shape, zero, tensor.spec.container)
         self.tensors.tensors[following] = replace(tensor, name=following)
         self.states.append(State(name, following))
@@ -163,7 +178,7 @@ class _Reader:
     def _intermediates(self, op: Any) -> Attributes:
         """Quantization of the values between the steps of a recurrent operator."""
         scales, points = [], []
-        for index in vector_of(op.IntermediatesAsNumpy()):
+        for index in self._vector(op.IntermediatesAsNumpy()):
             tensor = element(
                 self.subgraph.Tensors, self.subgraph.TensorsLength(), index, "", "tensor"
             )

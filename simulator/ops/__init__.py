@@ -16,7 +16,7 @@ A file provides
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -31,6 +31,9 @@ from simulator.hwconfig import Device
 from simulator.ops._common import Lowered, Rule
 from simulator.ops._stage import runtime_in_float
 from simulator.profiles import AS_DEFAULT, CHOSEN, MOVEMENT
+
+# What evaluating a node takes for an element that goes in or comes out: two copies of 64 bits.
+_FOLDED_BYTES = 16
 
 Shapes = tuple[int, ...] | list[tuple[int, ...]]
 Arrays = np.ndarray | list[np.ndarray]
@@ -112,9 +115,14 @@ def reference_values(graph: Graph, node: Node, inputs: list[np.ndarray]) -> list
     return found if isinstance(found, list) else [found]
 
 
-def constant_values(graph: Graph, node: Node) -> list[np.ndarray] | None:
+def constant_values(
+    graph: Graph, node: Node, take: Callable[[int, str], None] | None = None
+) -> list[np.ndarray] | None:
     """The values of the outputs of ``node`` if it has ``DATA``, all constants, and meets the operator's
-    rules; ``graph`` holds nothing but the node."""
+    rules; ``graph`` holds nothing but the node.
+
+    ``take`` is told before how many bytes that takes, and where; it may raise.
+    """
     if node.operator not in operator_names(graph.profile):
         return None
     described = operator_of(graph, node)
@@ -129,4 +137,7 @@ def constant_values(graph: Graph, node: Node) -> list[np.ndarray] | None:
         return None
     if output_shapes(shown, node) != [graph.spec(name).shape for name in node.outputs]:
         return None
+    if take is not None:
+        elements = sum(graph.spec(name).elements for name in (*moved, *node.outputs))
+        take(_FOLDED_BYTES * elements, f"{graph.name}: {node.operator.upper()} {node.name!r}")
     return reference_values(shown, node, [graph.constants[name] for name in moved])

@@ -91,8 +91,8 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     values = move.all_values(graph, node.inputs, inputs)
     for place, name in enumerate(node.inputs):
         if _rescaled(graph, node, name):
-            codes = [_code(graph, node, name, int(v)) for v in values[place].reshape(-1)]
-            values[place] = np.array(codes, np.uint8).reshape(values[place].shape)
+            codes = (_code(graph, node, name, int(v)) for v in values[place].reshape(-1))
+            values[place] = np.fromiter(codes, np.uint8).reshape(values[place].shape)
     return np.concatenate(values, _axis(graph, node))
 
 

@@ -59,8 +59,8 @@ def infer(graph: Graph, node: Node) -> tuple[int, ...]:
 
 
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-    values = [inputs[0][i] for i in product(*_ranges(node))]
-    return np.array(values, inputs[0].dtype).reshape(infer(graph, node))
+    values = (inputs[0][i] for i in product(*_ranges(node)))
+    return np.fromiter(values, inputs[0].dtype).reshape(infer(graph, node))
 
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:

@@ -337,4 +337,5 @@ def test_a_lack_of_memory_is_one_message(
 
     monkeypatch.setattr("simulator.npu.load_model", too_large)
     assert cli.main(["run", "digits", "--device", "wear"]) == 2
-    assert capfd.readouterr().err == "npusim: this machine has too little memory for it\n"
+    wanted = "npusim: run: needs more memory than there is; allowed: a smaller model\n"
+    assert capfd.readouterr().err == wanted

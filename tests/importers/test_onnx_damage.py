@@ -42,7 +42,7 @@ def test_flipped_bits_and_replaced_bytes(seed: int) -> None:
     assert seen["refused"] > 10
 
 
-def change(model: onnx.ModelProto, rng: random.Random) -> None:
+def _change(model: onnx.ModelProto, rng: random.Random) -> None:
     """One field of a sound file made senseless."""
     graph = model.graph
     node, tensor = rng.choice(graph.node), rng.choice(graph.initializer)
@@ -77,7 +77,7 @@ def test_senseless_fields(seed: int) -> None:
     for _ in range(300):
         model = onnx.load_model_from_string(rng.choice(FILES))
         for _ in range(rng.choice((1, 1, 2, 4))):
-            change(model, rng)
+            _change(model, rng)
         seen[outcome(model.SerializeToString())] += 1
     assert seen["reads"] > 10
     assert seen["refused"] > 100

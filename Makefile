@@ -26,7 +26,7 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 # The hand-worked cases once more without compilation: the same source must give the same integers.
 golden: $(VENV)/.dev

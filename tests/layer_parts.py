@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,21 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Layer:
-    """A model file and inputs for it; every array has samples as its first axis."""
+    """A model and inputs for it; every array has samples as its first axis."""
 
-    content: bytes
+    tensors: Sequence[Tensor]
+    ops: Sequence[Op]
     inputs: dict[str, np.ndarray]
+    outputs: Sequence[str]
+    bounded: Sequence[str] = ()  # inputs that do not take every value of their type
+    first_values: Mapping[str, np.ndarray] = field(default_factory=dict)  # of variables
+
+    @cached_property
+    def content(self) -> bytes:
+        """The model file."""
+        return build_model(
+            self.tensors, self.ops, list(self.inputs), self.outputs, self.first_values
+        )
 
 
 def codes(rng: Rng, dtype: str, *shape: int) -> np.ndarray:
@@ -38,6 +51,11 @@ def zero_point(rng: Rng, dtype: str) -> int:
     middle = (spec.minimum + spec.maximum + 1) // 2
     anything = int(rng.integers(spec.minimum, spec.maximum + 1))
     return (spec.minimum, spec.maximum, middle, anything)[rng.integers(4)]
+
+
+def point(rng: Rng, dtype: str) -> int:
+    """A zero point as TensorFlow Lite allows it: 0 of 16-bit codes."""
+    return 0 if dtype == "i16" else zero_point(rng, dtype)
 
 
 def scale(rng: Rng, low: float = 1e-3, high: float = 1.0) -> np.float32:
@@ -59,8 +77,7 @@ def image(rng: Rng, channels: int) -> tuple[int, int, int, int]:
 
 def one_input(tensors: list[Tensor], op: Op, x: np.ndarray) -> Layer:
     """A layer whose first tensor is its only input."""
-    content = build_model(tensors, [op], [tensors[0].name], [op.output])
-    return Layer(content, {tensors[0].name: x})
+    return Layer(tensors, [op], {tensors[0].name: x}, [op.output])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ from layer_parts import (
     codes,
     elementwise,
     one_input,
+    point,
     scale,
     zero_point,
 )
-from tflite_builder import Op, Tensor, build_model
+from tflite_builder import Op, Tensor
 
 F32 = np.float32
 _CONTAINERS = {"i32": np.int32, "i64": np.int64, "f32": np.float32}
@@ -38,15 +40,12 @@ def broadcasting(rng: Rng) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int,
     return shapes[0], shapes[1], np.broadcast_shapes(*shapes)
 
 
-def _point(rng: Rng, code: str) -> int:
-    return 0 if code == "i16" else zero_point(rng, code)
-
-
 def _two(
     rng: Rng, kind: str, tensors: list[Tensor], values: list[np.ndarray], options: dict[str, Any]
 ) -> Layer:
     """An operator on tensors ``x`` and ``z``; one of them may be a constant, or both the same."""
     x, z, y = tensors
+    bounded = ("x", "z") if kind in ("DIV", "FLOOR_DIV") else ()
     constant = int(rng.integers(5))  # 0: x, 1: z, else none
     if constant < 2:
         name, value = ("x", "z")[constant], values[constant][0]
@@ -56,13 +55,12 @@ def _two(
         ]
         op = Op(kind, ["x", "z"], "y", options)
         other = "z" if constant == 0 else "x"
-        content = build_model(fixed, [op], [other], ["y"])
-        return Layer(content, {other: values[1 - constant]})
+        return Layer(fixed, [op], {other: values[1 - constant]}, ["y"], bounded)
     if x.shape == z.shape and x.dtype != "i16" and rng.integers(6) == 0:  # x + x
-        content = build_model([x, y], [Op(kind, ["x", "x"], "y", options)], ["x"], ["y"])
-        return Layer(content, {"x": values[0]})
-    content = build_model([x, z, y], [Op(kind, ["x", "z"], "y", options)], ["x", "z"], ["y"])
-    return Layer(content, {"x": values[0], "z": values[1]})
+        op = Op(kind, ["x", "x"], "y", options)
+        return Layer([x, y], [op], {"x": values[0]}, ["y"], bounded)
+    op = Op(kind, ["x", "z"], "y", options)
+    return Layer([x, z, y], [op], {"x": values[0], "z": values[1]}, ["y"], bounded)
 
 
 def numbers(rng: Rng, kind: str, code: str, options: dict[str, Any]) -> Layer:
@@ -99,7 +97,7 @@ def _sum(rng: Rng, kind: str) -> Layer:
             if options["PotScaleInt16"] and kind == "ADD":  # whose kernel does not broadcast then
                 shapes = (shapes[2],) * 3
     tensors = [
-        Tensor(name, shape, code, s, _point(rng, code))
+        Tensor(name, shape, code, s, point(rng, code))
         for name, shape, s in zip(("x", "z", "y"), shapes, (s1, s2, s_out), strict=True)
     ]
     return _two(rng, kind, tensors, [codes(rng, code, SAMPLES, *s) for s in shapes[:2]], options)
@@ -123,7 +121,7 @@ def mul(rng: Rng) -> Layer:
     # Products that spread over the codes, or mostly leave them.
     s_out = F32(s1 * s2 * 2.0 ** rng.uniform(-1, 8 if code != "i16" else 16))
     tensors = [
-        Tensor(name, shape, code, s, _point(rng, code))
+        Tensor(name, shape, code, s, point(rng, code))
         for name, shape, s in zip(("x", "z", "y"), shapes, (s1, s2, s_out), strict=True)
     ]
     return _two(rng, "MUL", tensors, [codes(rng, code, SAMPLES, *s) for s in shapes[:2]], options)
@@ -133,7 +131,7 @@ def _extreme(rng: Rng, kind: str) -> Layer:
     code = str(rng.choice(["i8", "u8", "i16", "i32", "i64", "f32"]))
     if code in _CONTAINERS:
         return numbers(rng, kind, code, {})
-    shapes, s, z = broadcasting(rng), scale(rng), _point(rng, code)
+    shapes, s, z = broadcasting(rng), scale(rng), point(rng, code)
     tensors = [
         Tensor(n, shape, code, s, z) for n, shape in zip(("x", "z", "y"), shapes, strict=True)
     ]
@@ -160,9 +158,8 @@ def floor_div(rng: Rng) -> Layer:
 def sqrt(rng: Rng) -> Layer:
     shape = any_shape(rng)
     x = np.abs(rng.normal(0, 10, (SAMPLES, *shape))).astype(F32)
-    return one_input(
-        [Tensor("x", shape, "f32"), Tensor("y", shape, "f32")], Op("SQRT", ["x"], "y"), x
-    )
+    tensors = [Tensor("x", shape, "f32"), Tensor("y", shape, "f32")]
+    return Layer(tensors, [Op("SQRT", ["x"], "y")], {"x": x}, ["y"], bounded=["x"])
 
 
 def prelu(rng: Rng) -> Layer:
@@ -239,7 +236,7 @@ def leaky_relu(rng: Rng) -> Layer:
     code, s = str(rng.choice(["i8", "u8", "i16"])), scale(rng)
     alpha = float(F32(rng.choice([0.0, 0.01, 0.1, 1 / 3, 0.9, 2.5])))
     scales = (s, F32(s * rng.uniform(0.3, 3)))
-    points = (_point(rng, code), _point(rng, code))
+    points = (point(rng, code), point(rng, code))
     return _unary(rng, "LEAKY_RELU", code, scales, points, {"Alpha": alpha})
 
 
@@ -251,10 +248,11 @@ def absolute(rng: Rng) -> Layer:
 
 def rsqrt(rng: Rng) -> Layer:
     """No code lies below the zero point: the runtime stops there."""
-    s, point = scale(rng), int(rng.integers(-128, 100))
+    s, lowest = scale(rng), int(rng.integers(-128, 100))
     s_out = F32(1 / np.sqrt(s) / rng.uniform(20, 300))
-    layer = _unary(rng, "RSQRT", "i8", (s, s_out), (point, zero_point(rng, "i8")))
-    return Layer(layer.content, {"x": np.maximum(layer.inputs["x"], np.int8(point))})
+    layer = _unary(rng, "RSQRT", "i8", (s, s_out), (lowest, zero_point(rng, "i8")))
+    inputs = {"x": np.maximum(layer.inputs["x"], np.int8(lowest))}
+    return replace(layer, inputs=inputs, bounded=["x"])
 
 
 def quantize(rng: Rng) -> Layer:
@@ -282,7 +280,7 @@ def quantize(rng: Rng) -> Layer:
 
 def dequantize(rng: Rng) -> Layer:
     code, shape = str(rng.choice(["i8", "u8", "i16"])), any_shape(rng)
-    tensors = [Tensor("x", shape, code, scale(rng), _point(rng, code)), Tensor("y", shape, "f32")]
+    tensors = [Tensor("x", shape, code, scale(rng), point(rng, code)), Tensor("y", shape, "f32")]
     return one_input(tensors, Op("DEQUANTIZE", ["x"], "y"), codes(rng, code, SAMPLES, *shape))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from layer_parts import SAMPLES, Layer, Rng, any_shape
+from layer_parts import SAMPLES, Layer, Rng, any_shape, one_input
 from movement_parts import ALL, an_axis, elements, layer, like, tensor
-from tflite_builder import Op, Tensor, build_model
+from tflite_builder import Op, Tensor
 
 
 def _with_indices(
@@ -18,13 +18,11 @@ def _with_indices(
     width = str(rng.choice(["i32", "i64"]))
     indices = indices.astype({"i32": np.int32, "i64": np.int64}[width])
     if rng.integers(2):
-        return layer(
-            rng, kind, x, [out], [Tensor("at", indices.shape[1:], width, data=indices[0])], options
-        )
-    y = like(x, "y", out)
-    op = Op(kind, ["x", "at"], "y", options)
-    content = build_model([x, Tensor("at", indices.shape[1:], width), y], [op], ["x", "at"], ["y"])
-    return Layer(content, {"x": elements(rng, x.dtype, SAMPLES, *x.shape), "at": indices})
+        at = Tensor("at", indices.shape[1:], width, data=indices[0])
+        return layer(rng, kind, x, [out], [at], options)
+    tensors = [x, Tensor("at", indices.shape[1:], width), like(x, "y", out)]
+    inputs = {"x": elements(rng, x.dtype, SAMPLES, *x.shape), "at": indices}
+    return Layer(tensors, [Op(kind, ["x", "at"], "y", options)], inputs, ["y"], bounded=["at"])
 
 
 def gather(rng: Rng) -> Layer:
@@ -62,8 +60,8 @@ def cast(rng: Rng) -> Layer:
         x = np.where(rng.integers(2, size=x.shape), np.nextafter(near, np.float32(0)), x)
     shape = x.shape[1:]
     tensors = [Tensor("x", shape, source), Tensor("y", shape, target)]
-    content = build_model(tensors, [Op("CAST", ["x"], "y")], ["x"], ["y"])
-    return Layer(content, {"x": x.astype(np.float32) if source == "f32" else x})
+    x = x.astype(np.float32) if source == "f32" else x
+    return one_input(tensors, Op("CAST", ["x"], "y"), x)
 
 
 LAYERS: dict[str, Callable[[Rng], Layer]] = {"cast": cast, "gather": gather, "gather_nd": gather_nd}

@@ -9,9 +9,9 @@ from typing import Any
 
 import layers_indexing
 import numpy as np
-from layer_parts import SAMPLES, Layer, Rng, any_shape, scale, zero_point
+from layer_parts import SAMPLES, Layer, Rng, any_shape, one_input, scale, zero_point
 from movement_parts import CODES, an_axis, elements, layer, like, operand, tensor
-from tflite_builder import Op, Tensor, build_model
+from tflite_builder import Op, Tensor
 
 
 def pad(rng: Rng) -> Layer:
@@ -55,8 +55,8 @@ def reinterpret(rng: Rng) -> Layer:
     x = tensor(rng, "x", any_shape(rng), CODES)
     out = [int(s) for s in rng.permutation([*x.shape, 1])]
     y = Tensor("y", tuple(out), x.dtype, scale(rng), zero_point(rng, x.dtype))
-    content = build_model([x, y], [Op("RESHAPE", ["x"], "y", {"NewShape": out})], ["x"], ["y"])
-    return Layer(content, {"x": elements(rng, x.dtype, SAMPLES, *x.shape)})
+    op = Op("RESHAPE", ["x"], "y", {"NewShape": out})
+    return one_input([x, y], op, elements(rng, x.dtype, SAMPLES, *x.shape))
 
 
 def squeeze(rng: Rng) -> Layer:
@@ -194,11 +194,8 @@ def _together(
         tensors[-1] = replace(
             tensors[-1], data=elements(rng, tensors[-1].dtype, *tensors[-1].shape)
         )  # fmt: skip
-    inputs = [t for t in tensors if t.data is None]
-    content = build_model(
-        [*tensors, y], [Op(kind, names, "y", options)], [t.name for t in inputs], ["y"]
-    )
-    return Layer(content, {t.name: elements(rng, t.dtype, SAMPLES, *t.shape) for t in inputs})
+    inputs = {t.name: elements(rng, t.dtype, SAMPLES, *t.shape) for t in tensors if t.data is None}
+    return Layer([*tensors, y], [Op(kind, names, "y", options)], inputs, ["y"])
 
 
 def concatenation(rng: Rng) -> Layer:

@@ -20,7 +20,7 @@ from layer_parts import (
     window,
     zero_point,
 )  # fmt: skip
-from tflite_builder import Op, Tensor, build_model
+from tflite_builder import Op, Tensor
 
 from simulator.tensor import TensorSpec
 
@@ -153,7 +153,7 @@ def fully_connected(rng: Rng) -> Layer:
         return one_input(p.tensors, op, p.x)
     tensors = [replace(t, data=None) if t.name == "w" else t for t in p.tensors]
     w = codes(rng, types.weights, SAMPLES, n, k)
-    return Layer(build_model(tensors, [op], ["x", "w"], ["y"]), {"x": p.x, "w": w})
+    return Layer(tensors, [op], {"x": p.x, "w": w}, ["y"])
 
 
 def transpose_conv(rng: Rng) -> Layer:
@@ -209,7 +209,7 @@ def batch_matmul(rng: Rng) -> Layer:
     ]
     op = Op("BATCH_MATMUL", ["x", "w"], "y", {"AdjX": adj_x, "AdjY": adj_y})
     inputs = {"x": x} if constant else {"x": x, "w": w}
-    return Layer(build_model(tensors, [op], list(inputs), ["y"]), inputs)
+    return Layer(tensors, [op], inputs, ["y"])
 
 
 LAYERS: dict[str, Callable[[Rng], Layer]] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 from layer_parts import Layer, Rng, codes, one_input, scale, zero_point
-from oracles.lstm_model import Shape, lstm_model, random_lstm
+from oracles.lstm_model import Shape, lstm_parts, random_lstm
 from tflite_builder import Op, Tensor
 
 RELU = 1
@@ -39,7 +39,8 @@ def unidirectional_sequence_lstm(rng: Rng) -> Layer:
     lstm = random_lstm(rng, shape, int(rng.integers(-15, -8)), gain)
     lead = (shape.time, shape.batch) if shape.time_major else (shape.batch, shape.time)
     x = codes(rng, "i8", _LSTM_SAMPLES, *lead, shape.inputs)
-    return Layer(lstm_model(lstm, shape), {"x": x})
+    tensors, op = lstm_parts(lstm, shape)
+    return Layer(tensors, [op], {"x": x}, ["y"])
 
 
 def svdf(rng: Rng) -> Layer:

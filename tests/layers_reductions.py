@@ -17,22 +17,18 @@ from layer_parts import (
     codes,
     image,
     one_input,
+    point,
     scale,
     window,
     zero_point,
 )
-from tflite_builder import Op, Tensor, build_model
+from tflite_builder import Op, Tensor
 
 F32 = np.float32
 
 
 def dtype(rng: Rng) -> str:
     return ("i8", "u8", "i16")[rng.integers(3)]
-
-
-def point(rng: Rng, code: str) -> int:
-    """A zero point; 16-bit codes have 0 in TensorFlow Lite."""
-    return 0 if code == "i16" else zero_point(rng, code)
 
 
 def _shape(rng: Rng, most: int) -> tuple[int, ...]:
@@ -230,8 +226,9 @@ def detection_postprocess(rng: Rng, outputs: Sequence[str] = ("boxes",), fast: i
         "CUSTOM TFLite_Detection_PostProcess", names, OUTPUTS[0], more_outputs=OUTPUTS[1:],
         custom_options=flexbuffer(options),
     )  # fmt: skip
-    content = build_model(tensors, [op], names[:2], outputs)
-    return Layer(content, {"encoded": values[0], "scores": values[1]})
+    inputs = {"encoded": values[0], "scores": values[1]}
+    bounded = names[:2] if dtype == "f32" else ()
+    return Layer(tensors, [op], inputs, outputs, bounded)
 
 
 LAYERS: dict[str, Callable[[Rng], Layer]] = {

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from layer_parts import SAMPLES, Layer, Rng, codes, scale, zero_point
-from tflite_builder import Op, Tensor, build_model
+from layer_parts import SAMPLES, Layer, Rng, codes, point, scale
+from tflite_builder import Op, Tensor
 
 CODES = ("i8", "u8", "i16")
 ALL = (*CODES, "i32", "i64", "f32")
@@ -29,8 +29,8 @@ def tensor(rng: Rng, name: str, shape: Sequence[int], dtypes: Sequence[str] = AL
     if kind not in CODES:
         return Tensor(name, tuple(shape), kind)
     # Several kernels want int16 to have a zero point of 0.
-    point = 0 if kind == "i16" else zero_point(rng, kind)
-    return Tensor(name, tuple(shape), kind, scale(rng), point)
+    zero = point(rng, kind)
+    return Tensor(name, tuple(shape), kind, scale(rng), zero)
 
 
 def like(x: Tensor, name: str, shape: Sequence[int]) -> Tensor:
@@ -54,8 +54,8 @@ def layer(
     )
     made = [o.name for o in outputs]
     op = Op(kind, names, made[0], options or {}, more_outputs=made[1:])
-    content = build_model([x, *operands, *outputs], [op], [x.name], made)
-    return Layer(content, {x.name: elements(rng, x.dtype, SAMPLES, *x.shape)})
+    inputs = {x.name: elements(rng, x.dtype, SAMPLES, *x.shape)}
+    return Layer([x, *operands, *outputs], [op], inputs, made)
 
 
 def an_axis(rng: Rng, dimensions: int) -> tuple[int, int]:

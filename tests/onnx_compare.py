@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,17 @@ from simulator.crosscheck.inputs import random_inputs
 from simulator.crosscheck.onnxruntime import open_runtime, pairs_saturate
 from simulator.datapath.machine import Machine
 from simulator.graph import Graph
-from simulator.hwconfig import Device
 from simulator.importers.onnx import read_onnx
 from simulator.ops import reference_values
+from simulator.program.program import Program
 
 _DEVICE = small_device()
 # Two products of uint8 codes by int8 weights stay within 16 bits where the processor sums them so.
 LARGEST_WEIGHT = 64 if pairs_saturate() else 128
+
+
+def _compiled(graph: Graph) -> Program:
+    return compile_graph(graph, _DEVICE)
 
 
 @dataclass
@@ -31,8 +36,9 @@ class Comparison:
 
 
 def compared(
-    tmp: Path, content: bytes, samples: int = 1, *, device: Device = _DEVICE, seed: int = 0,
-    feed: dict[str, np.ndarray] | None = None, naive: bool = True,
+    tmp: Path, content: bytes, samples: int = 1, *, seed: int = 0,
+    compiled: Callable[[Graph], Program] = _compiled, feed: dict[str, np.ndarray] | None = None,
+    naive: bool = True,
 ) -> Comparison:  # fmt: skip
     """Every tensor that exists in both. With ``naive`` the definitions are held as well, on one sample."""
     graph = read_onnx(content, "model")
@@ -41,7 +47,7 @@ def compared(
     runtime = open_runtime(path)
     feed = feed or random_inputs(graph, samples, seed)
     made = [name for node in graph.nodes for name in node.outputs if name]
-    done = Machine(compile_graph(graph, device)).run(feed, made)
+    done = Machine(compiled(graph)).run(feed, made)
     ours = {**feed, **done.tensors}
     names = [n for n in made if graph.tensors[n].key != ""]
     if naive:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import flatbuffers
 import numpy as np
@@ -18,6 +18,7 @@ _TYPES = {
     "i32": tflite.TensorType.INT32,
     "i64": tflite.TensorType.INT64,
     "f32": tflite.TensorType.FLOAT32,
+    "resource": tflite.TensorType.RESOURCE,
 }
 # Operator -> (options table, version that LiteRT's reference kernels know for 8-bit codes).
 _OPERATORS = {
@@ -84,6 +85,10 @@ _OPERATORS = {
     "DIV": ("DivOptions", 1),
     "SQRT": ("", 1),
     "ABS": ("AbsOptions", 2),
+    "CALL_ONCE": ("CallOnceOptions", 1),
+    "VAR_HANDLE": ("VarHandleOptions", 1),
+    "READ_VARIABLE": ("ReadVariableOptions", 1),
+    "ASSIGN_VARIABLE": ("AssignVariableOptions", 1),
 }
 
 
@@ -107,7 +112,7 @@ class Op:
 
     kind: str
     inputs: Sequence[str]
-    output: str
+    output: str  # '' for none
     options: Mapping[str, Any] = field(default_factory=dict)
     intermediates: Sequence[str] = ()  # tensors that only carry quantization
     version: int | None = None  # of the operator; by default the 8-bit kernels' version
@@ -162,22 +167,26 @@ def _described(op: Op) -> tuple[str, int]:
     return ("", 1) if op.kind.startswith("CUSTOM ") else _OPERATORS[op.kind]
 
 
+def _option(builder: Any, value: Any) -> Any:
+    if isinstance(value, str):
+        return builder.CreateString(value)
+    return _vector(builder, value, np.int32) if isinstance(value, list | tuple) else value
+
+
 def _operator(builder: Any, op: Op, index: Mapping[str, int], code: int) -> int:
     options, _ = _described(op)
+    made = (op.output, *op.more_outputs)
     fields: dict[str, Any] = {
         "OpcodeIndex": code,
         "Inputs": _vector(builder, [index[n] if n else -1 for n in op.inputs], np.int32),
-        "Outputs": _vector(builder, [index[n] for n in (op.output, *op.more_outputs)], np.int32),
+        "Outputs": _vector(builder, [index[n] for n in made if n], np.int32),
     }
     if op.intermediates:
         fields["Intermediates"] = _vector(builder, [index[n] for n in op.intermediates], np.int32)
     if op.custom_options:
         fields["CustomOptions"] = builder.CreateByteVector(op.custom_options)
     if options:
-        values = {
-            key: _vector(builder, value, np.int32) if isinstance(value, list | tuple) else value
-            for key, value in op.options.items()
-        }
+        values = {key: _option(builder, value) for key, value in op.options.items()}
         fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, options)
         fields["BuiltinOptions"] = _table(builder, options, values)
     return _table(builder, "Operator", fields)
@@ -201,26 +210,68 @@ def _buffers(builder: Any, tensors: Sequence[Tensor]) -> tuple[list[int], list[i
     return offsets, used
 
 
+class _Subgraph(NamedTuple):
+    tensors: Sequence[Tensor]
+    ops: Sequence[Op]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+
+    def write(self, builder: Any, used: Sequence[int], codes: Sequence[tuple[str, int]]) -> int:
+        """``used``: the buffer of each tensor; ``codes``: the operators and versions of the file."""
+        index = {t.name: i for i, t in enumerate(self.tensors)}
+        written = [_tensor(builder, t, b) for t, b in zip(self.tensors, used, strict=True)]
+        operators = [
+            _operator(builder, op, index, codes.index((op.kind, _version(op)))) for op in self.ops
+        ]
+        fields = {
+            "Tensors": _offsets(builder, written),
+            "Inputs": _vector(builder, [index[n] for n in self.inputs], np.int32),
+            "Outputs": _vector(builder, [index[n] for n in self.outputs], np.int32),
+            "Operators": _offsets(builder, operators),
+        }
+        return _table(builder, "SubGraph", fields)
+
+
+def _version(op: Op) -> int:
+    return op.version or _described(op)[1]
+
+
+def _starting(values: Mapping[str, np.ndarray]) -> _Subgraph:
+    """The subgraph that gives variables their first values."""
+    tensors, ops = [], []
+    for name, value in values.items():
+        kind = {"int8": "i8", "uint8": "u8", "int16": "i16"}[value.dtype.name]
+        tensors += [
+            Tensor(name, (1,), "resource"),
+            Tensor(f"{name}/0", value.shape, kind, data=value),
+        ]
+        ops += [variable(name), Op("ASSIGN_VARIABLE", [name, f"{name}/0"], "")]
+    return _Subgraph(tensors, ops, [], [])
+
+
+def variable(name: str) -> Op:
+    """The operator that makes the handle of a variable, a tensor of its name."""
+    return Op("VAR_HANDLE", [], name, {"SharedName": name})
+
+
 def build_model(
-    tensors: Sequence[Tensor], ops: Sequence[Op], inputs: Sequence[str], outputs: Sequence[str]
-) -> bytes:
-    """The bytes of a model file with one subgraph."""
+    tensors: Sequence[Tensor], ops: Sequence[Op], inputs: Sequence[str], outputs: Sequence[str],
+    first_values: Mapping[str, np.ndarray] | None = None,
+) -> bytes:  # fmt: skip
+    """The bytes of a model file; with ``first_values`` of variables it has a second subgraph."""
     builder: Any = flatbuffers.Builder(1024)
-    index = {t.name: i for i, t in enumerate(tensors)}
-    kinds = list(dict.fromkeys((op.kind, op.version or _described(op)[1]) for op in ops))
-    buffers, used = _buffers(builder, tensors)
-    written = [_tensor(builder, t, b) for t, b in zip(tensors, used, strict=True)]
-    operators = [
-        _operator(builder, op, index, kinds.index((op.kind, op.version or _described(op)[1])))
-        for op in ops
-    ]
-    subgraph = {
-        "Tensors": _offsets(builder, written),
-        "Inputs": _vector(builder, [index[n] for n in inputs], np.int32),
-        "Outputs": _vector(builder, [index[n] for n in outputs], np.int32),
-        "Operators": _offsets(builder, operators),
-    }
-    subgraphs = _offsets(builder, [_table(builder, "SubGraph", subgraph)])
+    graphs = [_Subgraph(tensors, ops, inputs, outputs)]
+    if first_values:
+        once = Op("CALL_ONCE", [], "", {"InitSubgraphIndex": 1})
+        graphs = [graphs[0]._replace(ops=[once, *ops]), _starting(first_values)]
+    kinds = list(dict.fromkeys((op.kind, _version(op)) for graph in graphs for op in graph.ops))
+    buffers, used = _buffers(builder, [t for graph in graphs for t in graph.tensors])
+    written, done = [], 0
+    for graph in graphs:
+        own = used[done : done + len(graph.tensors)]
+        written.append(graph.write(builder, own, kinds))
+        done += len(graph.tensors)
+    subgraphs = _offsets(builder, written)
     codes = []
     for kind, version in kinds:
         builtin, _, name = kind.partition(" ")

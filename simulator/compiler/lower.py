@@ -95,7 +95,13 @@ def lower_graph(graph: Graph, device: Device) -> LoweredGraph:
         commands += lowered.commands
         specs |= {name: graph.spec(name) for name in node.outputs if name} | dict(lowered.tensors)
         root_of |= {name: name for name in (*node.outputs, *lowered.tensors) if name}
-        root_of |= {name: root_of[source] for name, source in lowered.aliases.items()}
+        for name, source in lowered.aliases.items():
+            if name in graph.outputs and root_of[source] in graph.state_names:
+                # At the end the state holds its next value already.
+                copy = (whole_copy(graph.spec(name)),)
+                commands.append(Move(name, node.operator, (source,), name, copy))
+            else:
+                root_of[name] = root_of[source]
         kept |= {n: v for n, v in lowered.constants.items() if n in lowered.tensors}
         constants |= {n: v for n, v in lowered.constants.items() if n not in lowered.tensors}
         for name in (n for command in lowered.commands for n in command.inputs):

@@ -3,13 +3,14 @@ inference, and what takes its place for the next."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tflite
 
 from simulator.errors import ModelError
-from simulator.graph import State
+from simulator.graph import Node, State, attributes
 from simulator.importers._tflite_tensors import PER_LETTER, Tensors, text_of, vector_of
 
 OPERATORS = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
@@ -67,6 +68,18 @@ class Variables:
             return
         name = self.tensors.tensor(output, where)
         self._current[variable] = self._read[variable] = name
+
+    def shown(self, outputs: tuple[str, ...]) -> list[Node]:
+        """A second name for what is read and is an output of the graph: the state itself changes."""
+        nodes, known = [], self.tensors.tensors
+        for variable, name in self._read.items():
+            if name in outputs:
+                kept = f"{name}/kept"
+                known[kept] = replace(known[name], name=kept)
+                self._read[variable] = kept
+                shape = attributes(shape=known[name].spec.shape)
+                nodes.append(Node(name, "reshape", (kept,), (name,), shape))
+        return nodes
 
     def states(self) -> tuple[State, ...]:
         """A state for each variable that is read before it is assigned."""

@@ -87,6 +87,7 @@ class _Reader:
         outputs = tuple(
             self.tensors.tensor(i) for i in self._vector(self.subgraph.OutputsAsNumpy())
         )
+        nodes = [*self.variables.shown(outputs), *nodes]
         counts = {"operators": len(nodes), "inputs": len(inputs), "outputs": len(outputs)}
         for what, count in counts.items():
             if count == 0:

@@ -138,6 +138,7 @@ def constant_values(
     if output_shapes(shown, node) != [graph.spec(name).shape for name in node.outputs]:
         return None
     if take is not None:
-        elements = sum(graph.spec(name).elements for name in (*moved, *node.outputs))
+        # Not sum(): here that is the operator of this name.
+        elements = int(np.sum([graph.spec(name).elements for name in (*moved, *node.outputs)]))
         take(_FOLDED_BYTES * elements, f"{graph.name}: {node.operator.upper()} {node.name!r}")
     return reference_values(shown, node, [graph.constants[name] for name in moved])

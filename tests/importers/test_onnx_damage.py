@@ -112,7 +112,7 @@ def test_a_small_file_makes_no_large_constant(operator: str, inputs: dict, attrs
         b.constant(name, value)
     b.node(operator, list(inputs), "big", **attrs)
     b.node("Add", ["x_dq", "big"], "y")
-    with pytest.raises(ModelError, match=r"makes too large a constant|elements"):
+    with pytest.raises(ModelError, match=r"bytes of memory to read so far|elements"):
         read(qdq_end(b, "y"))
 
 
@@ -124,5 +124,5 @@ def test_many_nodes_together_make_no_large_constant() -> None:
     for i in range(17):
         b.node("ConstantOfShape", ["shape"], f"c{i}")
     b.output(b.node("Relu", [last], "y"))
-    with pytest.raises(ModelError, match=r"makes too large a constant; allowed: 67108864 elements"):
+    with pytest.raises(ModelError, match=r"bytes of memory to read so far; allowed: "):
         read(b.write())

@@ -17,6 +17,7 @@ from random_devices import random_device, small_device
 from real_models import SHARED
 
 from simulator import verify
+from simulator.compiler import compile_graph
 
 pytest.importorskip("onnxruntime", reason="the reference runtime is an extra: npusim[verify]")
 
@@ -72,7 +73,9 @@ def test_a_quantizers_network(tmp_path: Path, form: str, per_channel: bool) -> N
         per_channel=per_channel, weight_type=tools.QuantType.QInt8, reduce_range=LARGEST_WEIGHT < 128,
     )  # fmt: skip
     device = random_device(np.random.default_rng(2), 8192)
-    found = compared(tmp_path, target.read_bytes(), 8, device=device)
+    found = compared(
+        tmp_path, target.read_bytes(), 8, compiled=lambda graph: compile_graph(graph, device)
+    )
     assert not found.different, found
     assert found.elements > 8 * 3000
 

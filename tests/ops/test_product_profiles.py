@@ -179,7 +179,7 @@ def vector_layer(rng: Rng, kind: str, shape: tuple[int, int, int, int], code: st
     else:
         options = {k: WINDOW[k] for k in ("Padding", "StrideH", "StrideW")}
         op = Op(kind, ["s", "w", "x", "b"], "y", options)
-    return Layer(build_model(tensors, [op], ["x"], ["y"]), {"x": codes(rng, code, 2, *x_shape)})
+    return Layer(tensors, [op], {"x": codes(rng, code, 2, *x_shape)}, ["y"])
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def scaled(ratio: float) -> Layer:
         Tensor("y", (1, 2, 2, 8), "i8", F32(1)),
     ]
     op = Op("CONV_2D", ["x", "w", "b"], "y", WINDOW)
-    return Layer(build_model(tensors, [op], ["x"], ["y"]), {"x": np.ones((1, 1, 2, 2, 1), np.int8)})
+    return Layer(tensors, [op], {"x": np.ones((1, 1, 2, 2, 1), np.int8)}, ["y"])
 
 
 def test_scales_that_xnnpack_does_not_take() -> None:

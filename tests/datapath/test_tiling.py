@@ -52,8 +52,17 @@ def _all_runs(seed: int) -> tuple[Program, dict[str, np.ndarray]]:
     rng = np.random.default_rng(seed)
     network = random_network(rng)
     program = compile_tightly(rng, read_tflite(network.content, "network"))
-    x = network.inputs["x"]
-    return program, {"x": np.concatenate([x, rng.permuted(x, axis=2), x[::-1]])}
+    inputs = {
+        name: np.concatenate([values, rng.permuted(values, axis=-1), values[::-1]])
+        for name, values in network.inputs.items()
+    }
+    return program, inputs
+
+
+def _samples(inputs: dict[str, np.ndarray]) -> int:
+    """How many samples each of the inputs brings."""
+    (samples,) = {values.shape[0] for values in inputs.values()}
+    return samples
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -61,7 +70,10 @@ def test_samples_do_not_see_each_other(seed: int) -> None:
     program, inputs = _all_runs(seed)
     machine = Machine(program)
     together = machine.run(inputs)
-    apart = [machine.run({"x": row[None]}) for row in inputs["x"]]
+    apart = [
+        machine.run({name: values[i : i + 1] for name, values in inputs.items()})
+        for i in range(_samples(inputs))
+    ]
     for name, values in together.outputs.items():
         np.testing.assert_array_equal(values, np.concatenate([a.outputs[name] for a in apart]))
     for i, count in enumerate(together.counts):
@@ -72,7 +84,7 @@ def test_samples_do_not_see_each_other(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(30, 42))
 def test_counted_macs_are_the_nest_s(seed: int) -> None:
     program, inputs = _all_runs(seed)
-    samples = inputs["x"].shape[0]
+    samples = _samples(inputs)
     for command, count in zip(program.commands, Machine(program).run(inputs).counts, strict=True):
         inner = command.command if isinstance(command, Host) else command
         expected = macs(inner.nest) * samples if isinstance(inner, Matmul) else 0

@@ -32,6 +32,8 @@ from simulator.vectors.build import (
 from simulator.vectors.elementwise import ALL_KINDS, Attributes, Cases, choice
 from simulator.vectors.products import image_and_window
 
+# How ONNX rounds to the nearest pixel.
+_NEAREST = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
 _FEW = ("random", "ties", "corners", "zero_points", "ones", EMPTY)
 
 
@@ -41,6 +43,8 @@ def _along_axes(operator: str, scaled: bool, types: Sequence[str] = CODES) -> Ca
     def make(rng: Rng, kind: str, profile: str) -> Case:
         # LiteRT's reference kernel leaves the output of a SUM of other types unwritten.
         known = ("u8",) if (operator, profile) == ("sum", "tflite") else types
+        if (operator, profile) == ("mean", "onnxruntime"):
+            known = (*INTEGERS, "f32")
         dtype, shape = choice(rng, known), any_shape(rng, kind)
         axes = rng.permutation(len(shape))[: int(rng.integers(1, len(shape) + 1))]
         if kind == EMPTY:  # none of them the empty one, which would leave sums of nothing
@@ -52,16 +56,19 @@ def _along_axes(operator: str, scaled: bool, types: Sequence[str] = CODES) -> Ca
         if kind in ("ties", "one_ulp"):  # many outputs, each of a few codes
             shape = (int(rng.integers(4, 9)), *(int(n) for n in rng.integers(1, 5, 2)), 64)
             axes = np.array([[1, 2], [1], [2]][rng.integers(3)])
-        s_in, z_in = any_scale(rng), any_zero_point(rng, dtype, kind)
+        s_in, z_in = any_scale(rng), 0 if dtype == "f32" else any_zero_point(rng, dtype, kind)
         s_out, z_out = s_in, z_in
-        if scaled:
+        if scaled and dtype != "f32":
             s_out = ratio_near_tie(rng, s_in) if kind in ("ties", "one_ulp") else any_scale(rng)
             z_out = any_zero_point(rng, dtype, kind)
         if kind == "one_ulp":
             s_in = next_scale(s_in, int(rng.choice([-1, 1])))
-        operands = [Operand("x", shape, dtype, (s_in,), z_in), movements.numbers("axes", axes)]
+        x, result = Operand("x", shape, dtype, (s_in,), z_in), Result(dtype, s_out, z_out)
+        if dtype == "f32":
+            x, result = Operand("x", shape, dtype), Result(dtype)
         attrs: Attributes = {"keep_dims": int(rng.integers(2))}
-        graph = one_node(operator, operands, Result(dtype, s_out, z_out), profile, attrs)
+        operands = [x, movements.numbers("axes", axes)]
+        graph = one_node(operator, operands, result, profile, attrs)
         return Case(kind, graph, {"x": codes(rng, dtype, shape, kind)})
 
     return Cases(ALL_KINDS if scaled else movements.KINDS, make)
@@ -139,9 +146,12 @@ def _resized(operator: str, alignments: Sequence[tuple[int, int]]) -> Cases:
         size = rng.integers(1, 4 if kind == "ones" else 20, 2)
         if rng.integers(3) == 0:  # whole multiples, whose rows come in bands
             size = np.array(shape[1:3]) * rng.integers(1, 5)
-        aligned, half = alignments[int(rng.integers(len(alignments)))]
+        known = alignments[:3] if profile == "onnxruntime" else alignments
+        aligned, half = known[int(rng.integers(len(known)))]
         x = activation_of(rng, "x", shape, dtype, kind)
         attrs: Attributes = {"align_corners": aligned, "half_pixel_centers": half}
+        if operator == "resize_nearest_neighbor" and profile == "onnxruntime":
+            attrs = {**attrs, "nearest_mode": choice(rng, _NEAREST)}
         operands = [x, movements.numbers("size", size)]
         graph = one_node(operator, operands, result_like(x), profile, attrs)
         return Case(kind, graph, {"x": codes(rng, dtype, shape, kind)})

@@ -16,7 +16,7 @@ from tflite_of_graph import possible_files, tflite_of, tflite_of_all
 
 from simulator.crosscheck.runtimes import RUNTIMES, Entry
 from simulator.errors import CrosscheckError, UsageError
-from simulator.ops import operator, operator_names, reference_values
+from simulator.ops import node_evidence, operator, operator_names, reference_values
 from simulator.profiles import PROFILES, RUN
 from simulator.program.commands import Matmul
 from simulator.vectors import CASES, make_cases
@@ -27,19 +27,31 @@ from simulator.vectors.generate import solve
 # it a million.
 OUTPUTS = int(os.environ.get("NPUSIM_ADVERSARIAL_OUTPUTS", "2000"))
 _TOGETHER = 40  # cases in one file
+PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected", "batch_matmul")
 NUMBERS_ALONE = ("cast", "div", "floor_div", "sqrt")
 # By erfcf and tanhf, which the newest C libraries alone round correctly, as we do.
 FILLED_BY_LIBRARY = ("gelu", "tanh")
 # XNNPACK takes the node and then refuses most shapes.
 REFUSED_EMPTY = {("max_pool_2d", "xnnpack")}
+ONNX = "onnxruntime"
+
+
+def known_by_run(profile: str) -> list[str]:
+    """Operators that the profile's runtime confirms."""
+    names = [name for name in CASES if name in operator_names(profile)]
+    return [
+        name
+        for name in names
+        if operator(name, profile).PROFILES.get(profile, "").split()[0:1] == [RUN]
+    ]
+
+
 # Operator and profile, where a test can ask the profile's runtime.
 RUNS = [
     (name, profile)
     for profile, known in PROFILES.items()
     if known.runtime.startswith("litert")
-    for name in CASES
-    if name in operator_names(profile)
-    and operator(name, profile).PROFILES.get(profile, "").split()[0:1] == [RUN]
+    for name in known_by_run(profile)
 ]
 PAIRS = [
     (name, profile)
@@ -151,11 +163,54 @@ def test_outputs_equal_the_runtime(name: str, profile: str, tmp_path: Path) -> N
         "ai_edge_litert", reason="the reference runtime is an extra: npusim[verify]"
     )
     asked, count, seed = Asked(RUNTIMES[PROFILES[profile].runtime], tmp_path), 0, 5
-    moves = operator(name, profile).COMMAND.startswith(("move", "a move", "none", "host"))
-    wanted = min(OUTPUTS, 20_000) if moves else OUTPUTS
-    while count < wanted:
+    while count < asked_for(name, profile):
         cases = make_cases(name, profile, _TOGETHER, seed=seed)
         count += compared(asked, [case for case in cases if case.kind != EMPTY])
+        seed += 1
+
+
+def asked_for(name: str, profile: str) -> int:
+    """Outputs to compare: fewer of operators that only move codes."""
+    moves = operator(name, profile).COMMAND.startswith(("move", "a move", "none", "host"))
+    return min(OUTPUTS, 20_000) if moves else OUTPUTS
+
+
+@pytest.mark.parametrize("name", known_by_run(ONNX))
+def test_outputs_equal_onnxruntime(name: str) -> None:
+    runtime = pytest.importorskip(ONNX, reason="the reference runtime is an extra: npusim[verify]")
+    from onnx_of_graph import file_order, onnx_of_all, our_order
+
+    from simulator.crosscheck.onnxruntime import pairs_saturate
+
+    if pairs_saturate() and name in PRODUCTS:
+        pytest.skip("this processor has no VNNI: the runtime saturates sums of two products")
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    count, seed, wanted = 0, 5, asked_for(name, ONNX)
+    while count < wanted:
+        drawn = make_cases(name, ONNX, _TOGETHER, seed=seed)
+        cases = {
+            f"{i}/": case
+            for i, case in enumerate(drawn)
+            if case.kind != EMPTY and node_evidence(case.graph, case.graph.nodes[0]) == RUN
+        }
+        session = runtime.InferenceSession(
+            onnx_of_all({prefix: case.graph for prefix, case in cases.items()}), options,
+            providers=["CPUExecutionProvider"],
+        )  # fmt: skip
+        feed = {
+            prefix + n: file_order(case.graph, v)
+            for prefix, case in cases.items()
+            for n, v in case.inputs.items()
+        }
+        names = [value.name for value in session.get_outputs()]
+        found = dict(zip(names, session.run(names, feed), strict=True))
+        for prefix, case in cases.items():
+            for output, ours in solve(case).outputs.items():
+                theirs = our_order(case.graph, found[prefix + output])
+                assert ours.dtype == theirs.dtype
+                np.testing.assert_array_equal(ours, theirs, f"{case.kind} {case.graph}")
+                count += ours.size
         seed += 1
 
 

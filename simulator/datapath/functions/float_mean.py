@@ -49,12 +49,13 @@ def run(command: Vector, inputs: list[np.ndarray], out: np.ndarray) -> None:
     turned = x.transpose(0, *(a + 1 for a in (*kept, *along)))
     rows = turned.reshape(x.shape[0], -1, int(np.prod([x.shape[a + 1] for a in along])))
     sums = np.zeros(rows.shape[:2], np.float32)
-    for i in range(rows.shape[1]):
-        row = np.ascontiguousarray(rows[:, i])
-        if command.parameter("last"):
-            sums[:, i] = _packets(row, -i * row.shape[1] % _PACKET)
-        else:
-            sums[:, i] = _one_by_one(row)
+    with np.errstate(all="ignore"):  # sums of infinities are what IEEE 754 says
+        for i in range(rows.shape[1]):
+            row = np.ascontiguousarray(rows[:, i])
+            if command.parameter("last"):
+                sums[:, i] = _packets(row, -i * row.shape[1] % _PACKET)
+            else:
+                sums[:, i] = _one_by_one(row)
     means = (sums / np.float32(rows.shape[2])).reshape(x.shape[0], *(x.shape[a + 1] for a in kept))
     ours = np.argsort(kept).tolist()
     out[...] = means.transpose(0, *(a + 1 for a in ours)).reshape(out.shape)

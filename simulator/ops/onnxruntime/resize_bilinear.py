@@ -1,6 +1,7 @@
 """RESIZE_BILINEAR of float32 numbers as ONNX Runtime's Resize (linear): four products, summed in order.
 
-Positions are float32; where both neighbours are one pixel each weighs 1/2. Codes are resized as numbers:
+Positions are float32; where both neighbours are one pixel each weighs 1/2. An image that keeps its size is
+copied. Codes are resized as numbers:
 the runtime joins no linear Resize to what is around it.
 """
 
@@ -14,6 +15,7 @@ from simulator.fixedpoint.float32 import bits_of
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
+from simulator.ops import _movement as move
 from simulator.ops import _resizing
 from simulator.ops.add import elementwise_nest
 from simulator.profiles import RUN
@@ -21,7 +23,7 @@ from simulator.program.commands import LaneWork, Vector
 from simulator.tensor import TensorSpec
 
 SUMMARY = "image of another size, interpolated linearly in both directions"
-COMMAND = "host float_resize"
+COMMAND = "host float_resize; a move at the same size"
 PROFILES = {"onnxruntime": RUN}
 
 
@@ -71,6 +73,8 @@ def _places(node: Node, size: int, out: int) -> list[Place]:
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     (image,), out = inputs, infer(graph, node)
     rows, cols = _places(node, image.shape[1], out[1]), _places(node, image.shape[2], out[2])
+    if image.shape == out:
+        return image
     result = np.zeros(out, np.float32)
     for b, oy, ox, c in np.ndindex(*out):
         y, x = rows[oy], cols[ox]
@@ -82,7 +86,10 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
 
 
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
-    (_, height, width, _), out = graph.spec(node.inputs[0]).shape, infer(graph, node)
+    shape, out = graph.spec(node.inputs[0]).shape, infer(graph, node)
+    if shape == out:
+        return move.renamed(graph, node)
+    _, height, width, _ = shape
     places = _places(node, height, out[1]) + _places(node, width, out[2])
     table = np.array(
         [[p.lower, p.upper, *bits_of(np.array(p.weights)).tolist()] for p in places], np.int32

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from simulator.errors import UsageError
 
 # How the arithmetic of an operator under a profile is known.
-RUN = "run"  # equal to the profile's runtime, by a test that runs it
+RUN = "run"  # equal to the profile's runtime, by a test that runs it; "run (u8)": of codes of that type
 SOURCE = "source"  # from the runtime's source or documentation, not run here
 CHOSEN = "chosen"  # this project's own definition
 DEFAULT = "tflite"

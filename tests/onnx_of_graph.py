@@ -30,16 +30,25 @@ _NAMED = {
     "neg": "Neg", "prelu": "PRelu", "sqrt": "Sqrt", "sub": "Sub", "tanh": "Tanh",
 }  # fmt: skip
 # Operators that the runtime makes one with the codes around them, and what it makes.
-_JOINED = {"add": "QLinearAdd", "mul": "QLinearMul", "average_pool_2d": "QLinearAveragePool"}
+_JOINED = {"add": "QLinearAdd", "mul": "QLinearMul"}
 
 
-def file_order(graph: Graph, values: np.ndarray) -> np.ndarray:
+def _unsigned(graph: Graph) -> bool:
+    """Whether the runtime has int8 codes as uint8 ones, which is what the file says then."""
+    return bool(dict(graph.nodes[0].attrs).get("unsigned", 0))
+
+
+def in_file(graph: Graph, values: np.ndarray) -> np.ndarray:
     """Values of ours as the file has them."""
+    if _unsigned(graph):
+        values = (values ^ np.int8(-128)).view(np.uint8)
     return values.transpose(_NCHW) if graph.name in _IMAGES else values
 
 
-def our_order(graph: Graph, values: np.ndarray) -> np.ndarray:
+def as_ours(graph: Graph, values: np.ndarray) -> np.ndarray:
     """Values of the file as we have them."""
+    if _unsigned(graph):
+        values = (values ^ np.uint8(128)).view(np.int8)
     return values.transpose(_NHWC) if graph.name in _IMAGES else values
 
 
@@ -62,12 +71,13 @@ class _Part:
         for name in self.graph.inputs:
             shape = self.graph.spec(name).shape
             order = _NCHW if self.graph.name in _IMAGES else range(len(shape))
-            self.b.input(
-                self.prefix + name, [shape[i] for i in order], _KINDS[self.graph.spec(name).dtype]
-            )
+            self.b.input(self.prefix + name, [shape[i] for i in order], self.kind(name))
         _WRITERS.get(self.node.operator, _Part.plain)(self)
         for name in self.graph.outputs:
-            self.b.output(self.prefix + name, _KINDS[self.graph.spec(name).dtype])
+            self.b.output(self.prefix + name, self.kind(name))
+
+    def kind(self, name: str) -> str:
+        return "UINT8" if _unsigned(self.graph) else _KINDS[self.graph.spec(name).dtype]
 
     def constant(self, name: str, values: Any, kind: Any = None) -> str:
         return self.b.constant(self.prefix + name, values, kind)
@@ -81,8 +91,11 @@ class _Part:
         """The scale and zero point of a tensor."""
         q, spec = self.graph.quantization(name), self.graph.spec(name)
         scales = np.array(q.scales if q.per_channel else q.scale, np.float32)
-        points = np.broadcast_to(np.array(q.zero_point, spec.container), scales.shape)
-        return self.b.scale(self.prefix + name, scales, points, spec.container)
+        point, container = q.zero_point, spec.container
+        if _unsigned(self.graph):
+            point, container = point + 128, np.dtype(np.uint8)
+        points = np.broadcast_to(np.array(point, container), scales.shape)
+        return self.b.scale(self.prefix + name, scales, points, container)
 
     def source(self, name: str, order: tuple[int, ...] | None = None) -> str:
         """A tensor as it stands; of constants, in ``order``."""
@@ -194,25 +207,25 @@ class _Part:
         return found
 
     def held_after(self) -> bool:
-        """Whether an activation follows 8-bit codes."""
+        """Whether an activation follows 8-bit codes: the runtime joins nothing then."""
         activation = str(dict(self.node.attrs).get("activation", "NONE"))
         return activation in _BOUNDS and self.graph.spec("y").dtype in ("i8", "u8")
 
-    def joined(self, **attrs: Any) -> None:
-        """The quantized operator itself: with an activation behind it the runtime joins nothing."""
+    def joined(self) -> None:
+        """The quantized operator itself."""
         operands = [part for n in self.node.inputs for part in (self.source(n), *self.stated(n))]
         operator = _JOINED[self.node.operator]
         inputs = [*operands, *self.stated("y")]
-        self.finish_codes(self.add(operator, inputs, "made", MICROSOFT, **attrs))
+        self.finish_codes(self.add(operator, inputs, "made", MICROSOFT))
 
     def pool(self) -> None:
         kernel = [self.node.integer("kernel_h"), self.node.integer("kernel_w")]
-        if self.held_after() and self.node.operator in _JOINED:
-            self.joined(kernel_shape=kernel, **self.window())
-            return
-        operator = "MaxPool" if self.node.operator == "max_pool_2d" else "AveragePool"
-        made = self.add(operator, [self.real("x")], "made", kernel_shape=kernel, **self.window())
-        self.finish(made)
+        attrs: dict[str, Any] = {"kernel_shape": kernel, **self.window()}
+        operator = "MaxPool"
+        if self.node.operator == "average_pool_2d":
+            operator, counted = "AveragePool", dict(self.node.attrs).get("count_include_pad", 0)
+            attrs["count_include_pad"] = counted
+        self.finish(self.add(operator, [self.real("x")], "made", **attrs))
 
     def resize(self) -> None:
         known = dict(self.node.attrs)

@@ -152,7 +152,7 @@ def _content(graph: Graph, same: bool) -> bytes:
 def _said(graph: Graph) -> tuple[Any, ...]:
     """What a graph says apart from the numbers of its tensors."""
     tensors = {name: (t.spec, t.quantization) for name, t in graph.tensors.items()}
-    constants = {name: values.tolist() for name, values in graph.constants.items()}
+    constants = {name: repr(values.tolist()) for name, values in graph.constants.items()}  # NaN too
     return graph.nodes, tensors, constants, graph.inputs, graph.outputs
 
 

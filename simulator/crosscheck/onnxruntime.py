@@ -3,7 +3,8 @@
 Asking a session for a tensor within the graph would keep it from joining the operators around it, and so
 change the codes. The model is therefore optimized first, as a session does it, and the optimized model is
 run as it stands with further outputs. ONNX Runtime computes int8 codes as uint8 ones, 128 higher, where
-it can: those are turned back.
+it can: those are turned back. It also moves Transpose nodes past others: what lies between with its axes in
+another order, or may, is not shown.
 
 The kernels follow the processor: x86 without VNNI saturates sums of two products of unsigned by signed
 8-bit codes (:func:`pairs_saturate`), and Arm adds and averages in integers.
@@ -24,6 +25,7 @@ import numpy as np
 from simulator.errors import CrosscheckError, ModelError
 
 _BETWEEN = ("Relu", "Clip")
+_MOST_ORDERS = 100  # of axes: all of four, most of five
 
 
 @cache
@@ -82,6 +84,8 @@ class OnnxRuntime:
         self._session = self._open(model, level)
         self._shown = self._optimized(onnx, model) if optimize else model
         self._places = _places(model, self._shown)
+        self._orders = _orders(model)
+        self._shapes = self._stated_shapes(model)
         self._inside: dict[tuple[str, ...], Any] = {}
 
     def _refused(self, error: Exception) -> CrosscheckError:
@@ -135,18 +139,36 @@ class OnnxRuntime:
         if any(found[name].tobytes() != made[name].tobytes() for name in self._outputs):
             return {}
         turned = {name: _turned(name, place, found[place]) for name, place in there.items()}
-        return {name: values for name, values in turned.items() if values is not None}
+        return {
+            name: values
+            for name, values in turned.items()
+            if values is not None and self._in_file_order(name, values.shape)
+        }
+
+    def _stated_shapes(self, model: Any) -> dict[str, list[Any]]:
+        """Shapes in the file of the tensors that have another name in the optimized model; none where
+        nothing transposes."""
+        renamed = [name for name, place in self._places.items() if name != place]
+        if not self._orders or not renamed:
+            return {}
+        session = self._open(_with_outputs(model, renamed), "ORT_DISABLE_ALL")
+        return {value.name: value.shape for value in session.get_outputs()}
+
+    def _in_file_order(self, name: str, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of another name certainly has the axes of the file's."""
+        if name not in self._shapes:
+            return True
+        stated = self._shapes[name]
+        known = [s if isinstance(s, int) else size for s, size in zip(stated, shape, strict=False)]
+        if len(stated) != len(shape) or known != list(shape):
+            return False
+        others = [o for o in self._orders if len(o) == len(shape) and o != tuple(range(len(o)))]
+        return all(tuple(shape[i] for i in order) != shape for order in others)
 
     def _showing(self, names: tuple[str, ...]) -> Any:
         """The optimized model, run as it stands, with ``names`` as further outputs."""
         if names not in self._inside:
-            model = type(self._shown)()
-            model.CopyFrom(self._shown)
-            there = {value.name for value in model.graph.output}
-            for name in dict.fromkeys(names):
-                if name not in there:
-                    model.graph.output.add().name = name  # the runtime infers its type
-            self._inside[names] = self._open(model, "ORT_DISABLE_ALL")
+            self._inside[names] = self._open(_with_outputs(self._shown, names), "ORT_DISABLE_ALL")
         return self._inside[names]
 
     def _run(
@@ -157,6 +179,30 @@ class OnnxRuntime:
             return dict(zip(wanted, session.run(wanted, dict(inputs)), strict=True))
         except Exception as error:  # as above
             raise CrosscheckError("onnxruntime", f"stopped: {error}") from None
+
+
+def _with_outputs(model: Any, names: Sequence[str]) -> Any:
+    """``model`` with ``names`` among its outputs."""
+    found = type(model)()
+    found.CopyFrom(model)
+    there = {value.name for value in found.graph.output}
+    for name in dict.fromkeys(names):
+        if name not in there:
+            found.graph.output.add().name = name  # the runtime infers its type
+    return found
+
+
+def _orders(model: Any) -> set[tuple[int, ...]]:
+    """Orders of axes that the Transpose nodes of a model make, one after the other or back."""
+    stated = [a.ints for n in model.graph.node if n.op_type == "Transpose" for a in n.attribute]
+    found = {tuple(int(i) for i in order) for order in stated}
+    found |= {tuple(int(i) for i in np.argsort(order)) for order in found}
+    while True:
+        pairs = [(a, b) for a in found for b in found if len(a) == len(b)]
+        more = {tuple(a[i] for i in b) for a, b in pairs} - found
+        if not more or len(found) > _MOST_ORDERS:
+            return found
+        found |= more
 
 
 def _places(model: Any, shown: Any) -> dict[str, str]:

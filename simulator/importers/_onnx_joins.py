@@ -19,6 +19,8 @@ from simulator.importers._onnx_walk import Call, Walk, clamp_of
 # Operators that the runtime computes in another arithmetic than float32 where it joins them.
 PRODUCTS = ("Conv", "MatMul", "Gemm")
 _OTHERS = ("Add", "Mul", "AveragePool", "GlobalAveragePool", "Softmax")
+# Those of them that add a zero point before they round.
+_ZERO_POINT_FIRST = ("Add", "Mul", "AveragePool")
 _EIGHT_BITS = ("i8", "u8")
 
 
@@ -30,8 +32,20 @@ def stays_float(w: Walk, call: Call) -> bool:
         return clamp_of(call.target)[1] is not None or not _product_joins(w, call)
     if call.kind not in _OTHERS or not call.quantized:
         return False
-    types = {_read_type(w, call, i) for i in range(len(call.inputs))} | {_made_type(w, call)}
-    return clamp_of(call.target)[1] is not None or types not in ({"i8"}, {"u8"})
+    return clamp_of(call.target)[1] is not None or _types(w, call) not in ({"i8"}, {"u8"})
+
+
+def turns_unsigned(w: Walk, call: Call) -> bool:
+    """Whether the runtime turns the int8 codes of ``call`` into uint8 ones, in an operator where zero
+    points are among the float32 numbers that it rounds."""
+    if call.op.kind != call.kind or call.kind not in _ZERO_POINT_FIRST or call.target.dtype != "i8":
+        return False
+    return _types(w, call) == {"u8"}
+
+
+def _types(w: Walk, call: Call) -> set[str]:
+    """Of the codes that it reads and makes, as the runtime has them."""
+    return {_read_type(w, call, i) for i in range(len(call.inputs))} | {_made_type(w, call)}
 
 
 def _product_joins(w: Walk, call: Call) -> bool:

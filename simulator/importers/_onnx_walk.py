@@ -37,7 +37,7 @@ SMALLEST_ACTIVATION_SCALE = 2.0**-100
 CODES = ("i4", "u4", "i8", "u8", "i16", "u16", "i32")
 # Operators whose attribute ``activation`` clamps the output.
 _CLAMPING = {
-    "conv_2d", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul", "average_pool_2d",
+    "conv_2d", "depthwise_conv_2d", "fully_connected", "add", "sub", "mul",
 }  # fmt: skip
 _INFINITE = (-math.inf, math.inf)
 _ACTIVATIONS = {
@@ -62,7 +62,8 @@ class Target:
 class Call:
     """One operator by its float name with all it reads; '' operands are None.
 
-    ``alone``: the runtime computes it in float32 between codes, joined to nothing.
+    ``alone``: the runtime computes it in float32 between codes, joined to nothing. ``unsigned``: it
+    computes the int8 codes as uint8 ones, and that shows.
     """
 
     op: Op
@@ -70,6 +71,7 @@ class Call:
     inputs: tuple[Value | None, ...]
     target: Target
     alone: bool = False
+    unsigned: bool = False
 
     @property
     def quantized(self) -> bool:
@@ -281,6 +283,8 @@ class Walk:
             attrs = {**attrs, "activation": activation or "NONE"}
         if call.alone:
             attrs = {**attrs, "arithmetic": "float"}
+        if call.unsigned:
+            attrs = {**attrs, "unsigned": 1}
         shared = Codes(target.params)
         if codes is None or (activation and operator in _CLAMPING):
             made = self.build.make(target.name, kind, axes, shared)

@@ -168,7 +168,8 @@ def _float_operator(w: Walk, op: Op) -> None:
         call = _unquantized_product(w, op, inputs)
     else:
         call = w.float_call(op, inputs)
-    _CALLS[op.kind](w, replace(call, alone=joins.stays_float(w, call)))
+    alone, unsigned = joins.stays_float(w, call), joins.turns_unsigned(w, call)
+    _CALLS[op.kind](w, replace(call, alone=alone, unsigned=unsigned))
 
 
 def _one_scale(inputs: tuple[Value | None, ...]) -> bool:

@@ -30,8 +30,10 @@ from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops._common import Lowered, Rule
 from simulator.ops._stage import runtime_in_float
-from simulator.profiles import AS_DEFAULT, CHOSEN, MOVEMENT
+from simulator.profiles import AS_DEFAULT, CHOSEN, MOVEMENT, SOURCE
 
+# Operators that ONNX Runtime leaves in float32 in some graphs, where we follow it.
+_FOLLOWED_IN_FLOAT = ("add", "mul")
 # What evaluating a node takes for an element that goes in or comes out: two copies of 64 bits.
 _FOLDED_BYTES = 16
 
@@ -96,11 +98,13 @@ def evidence(described: Operator, profile: str) -> str:
 
 
 def node_evidence(graph: Graph, node: Node) -> str:
-    """The same of one node: a product that the profile's runtime computes in float32 is our own."""
-    described = operator_of(graph, node)
-    if described.COMMAND.startswith("matmul") and runtime_in_float(node):
+    """The same of one node: one word, our own where the runtime computes in float32 and we do not."""
+    if runtime_in_float(node) and node.operator not in _FOLLOWED_IN_FLOAT:
         return CHOSEN
-    return evidence(described, graph.profile)
+    word, _, types = evidence(operator_of(graph, node), graph.profile).partition(" (")
+    if types and graph.spec(node.inputs[0]).dtype not in types.removesuffix(")").split(", "):
+        return SOURCE
+    return word
 
 
 def output_shapes(graph: Graph, node: Node) -> list[tuple[int, ...]]:

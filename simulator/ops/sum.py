@@ -22,7 +22,7 @@ from simulator.program.commands import LaneWork
 SUMMARY = "sum over given axes, to another scale"
 COMMAND = "vector reduce"
 PROFILES = {
-    "tflite": RUN, "tflite_micro": SOURCE, "xnnpack": RUN, "ruy": RUN, "power_of_two": CHOSEN,
+    "tflite": f"{RUN} (u8)", "tflite_micro": SOURCE, "xnnpack": RUN, "ruy": RUN, "power_of_two": CHOSEN,
     "dyadic": CHOSEN,
 }  # fmt: skip
 RULES = _reduction.RULES

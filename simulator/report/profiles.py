@@ -14,11 +14,12 @@ END = "<!-- end of npusim profiles --markdown -->"
 ABSENT = "-"
 
 _WORDS = {
-    RUN: "equal to the profile's runtime in every bit, by a test of this project that runs it",
+    RUN: "equal to the profile's runtime in every bit, by a test of this project that runs it; "
+    "`run (u8)`: of codes of that type, of others from source",
     SOURCE: "from the runtime's source or documentation, not run here",
     CHOSEN: "this project's own definition: no runtime computes this. Under onnxruntime that goes for "
-    "products which the runtime leaves in float32 (4-bit weights, a clamp before QuantizeLinear, int8 "
-    "codes it cannot turn into uint8): `npusim verify` says it of each",
+    "products, averages and softmaxes which the runtime leaves in float32 (4-bit weights, a clamp before "
+    "QuantizeLinear, int8 codes it cannot turn into uint8): `npusim verify` says it of each",
     AS_DEFAULT: f"has no arithmetic of its own here, computed as in {DEFAULT}",
     MOVEMENT: "only moves codes, which is the same in every profile",
     ABSENT: "occurs only in files of another profile",

@@ -143,6 +143,8 @@ def binary(
         attrs: dict[str, Attribute] = {"activation": choice(rng, ACTIVATIONS)} if activation else {}
         if short:
             attrs["pot_scale_int16"] = int(rng.integers(2)) if dtype == "i16" else 1
+        if profile == "onnxruntime" and dtype == "i8" and operator in ("add", "mul"):
+            attrs["unsigned"] = int(rng.integers(2))
         inputs = {o.name: codes(rng, dtype, o.shape, kind) for o in (x, z)}
         return Case(kind, one_node(operator, [x, z], result, profile, attrs), inputs)
 

@@ -20,7 +20,7 @@ from simulator.graph import Graph
 from simulator.npu import compile, exact_device, versions
 from simulator.ops import evidence, operator_names
 from simulator.ops import operator as operator_named
-from simulator.profiles import PROFILES, profile_named
+from simulator.profiles import PROFILES, RUN, profile_named
 from simulator.program.commands import Command, Host, Matmul, Vector
 from simulator.program.program import Program
 from simulator.report.files import check_target, write_bytes
@@ -156,14 +156,14 @@ def _arrays(solved: Solved) -> dict[str, np.ndarray]:
 
 def _meta(operator: str, profile: str, seed: int, solved: list[Solved]) -> dict[str, Any]:
     known = evidence(operator_named(operator, profile), profile)
-    runtime = RUNTIMES.get(PROFILES[profile].runtime)
+    runtime = RUNTIMES.get(PROFILES[profile].runtime) if known.startswith(RUN) else None
     return {
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
         "operator": operator,
         "profile": profile,
         "evidence": known,
-        "runtime": f"{runtime.name}: {runtime.checked_with}" if known == "run" and runtime else None,
+        "runtime": f"{runtime.name}: {runtime.checked_with}" if runtime else None,
         "seed": seed,
         "layout": _LAYOUT,
         "cases": [

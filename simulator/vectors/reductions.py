@@ -89,8 +89,14 @@ def _pool(operator: str) -> Cases:
             "kernel_h": window.kernel[0], "kernel_w": window.kernel[1],
             "stride_h": window.stride[0], "stride_w": window.stride[1],
         }  # fmt: skip
+        result = Result(dtype, scale, zero)
+        if profile == "onnxruntime" and operator == "average_pool_2d":
+            result = Result(dtype, any_scale(rng, 1e-2), any_zero_point(rng, dtype, kind))
+            attrs |= {"activation": "NONE", "count_include_pad": int(rng.integers(2))}
+            if dtype == "i8":
+                attrs["unsigned"] = int(rng.integers(2))
         operand = Operand("x", shape, dtype, (scale,), zero)
-        graph = one_node(operator, [operand], Result(dtype, scale, zero), profile, attrs)
+        graph = one_node(operator, [operand], result, profile, attrs)
         return Case(kind, graph, {"x": x})
 
     return Cases(_FEW, make)

@@ -109,3 +109,24 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CrosscheckError) as caught:
         opened(tmp_path, qdq_conv())
     assert str(caught.value) == wanted
+
+
+@pytest.mark.parametrize("sides", [(5, 7), (5, 5)])
+def test_a_tensor_with_its_axes_moved_is_not_shown(tmp_path: Path, sides: tuple[int, int]) -> None:
+    """The runtime cancels the two Transpose nodes: HardSwish runs in the order before them."""
+    b = OnnxBuilder(21)
+    b.input("x", (1, 3, *sides))
+    b.qdq("x", 0.05, 3, np.int8)
+    b.node("Transpose", ["x_dq"], "t", perm=[0, 1, 3, 2])
+    b.qdq("t", 0.05, 3, np.int8)
+    b.node("HardSwish", ["t_dq"], "h")
+    b.qdq("h", 0.04, 1, np.int8)
+    b.node("Transpose", ["h_dq"], "y", perm=[0, 1, 3, 2])
+    b.qdq("y", 0.04, 1, np.int8)
+    b.output("y_dq")
+    inputs = drawn({"x": (1, 3, *sides)})
+    moved = opened(tmp_path, b.write()).run(inputs, ["h_q", "y_dq"])
+    alone = opened(tmp_path, b.write(), optimize=False).run(inputs, ["h_q", "y_dq"])
+    assert "h_q" not in moved
+    assert alone["h_q"].shape == (1, 3, *sides[::-1])
+    np.testing.assert_array_equal(moved["y_dq"], alone["y_dq"])

@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn import drawn_rng
+from graph_settings import graph_settings
+from hypothesis import given
+from hypothesis import strategies as st
 from qonnx_models import DOMAIN, dense_network, image_network, residual_network
 from random_devices import compile_tightly
 
@@ -48,32 +52,53 @@ def naive(graph: Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return known
 
 
+def held(rng: np.random.Generator, kind: str, exact: bool, folder: Path) -> tuple[int, int]:
+    """Elements of one network compared with QONNX, and how many of them differ; the definitions hold."""
+    content, shape = MAKERS[kind](rng, exact)
+    path = folder / "network.onnx"
+    path.write_bytes(content)
+    graph = read_onnx(content, path.name)
+    x = rng.normal(0, 4, (1, *shape)).astype(np.float32)
+    kept = Machine(compile_tightly(rng, graph)).run({"x": x}, keep=graph.tensors).tensors
+    defined = naive(graph, {"x": x[0]})
+    keys = {n: str(t.key) for n, t in graph.tensors.items() if n in kept and t.key}
+    theirs = open_runtime(path).run({"x": x[0]}, list(keys.values()))
+    compared = apart = 0
+    for name, values in kept.items():
+        np.testing.assert_array_equal(values[0], defined[name], f"naive, {name}")
+    for name, key in keys.items():
+        ours = real_value(graph, name, kept[name][0])
+        if exact:
+            np.testing.assert_array_equal(ours, theirs[key], f"QONNX, {key}")
+        apart += int((ours != theirs[key]).sum())
+        compared += ours.size
+    return compared, apart
+
+
 @pytest.mark.parametrize("exact", [True, False])
 @pytest.mark.parametrize("kind", MAKERS)
 def test_equal_to_qonnx(kind: str, exact: bool, tmp_path: Path) -> None:
     """In every element where float32 holds QONNX's sums exactly."""
     compared = apart = 0
     for seed in range(NETWORKS):
-        rng = np.random.default_rng([seed, len(kind), exact])
-        content, shape = MAKERS[kind](rng, exact)
-        path = tmp_path / f"{seed}.onnx"
-        path.write_bytes(content)
-        graph = read_onnx(content, path.name)
-        x = rng.normal(0, 4, (1, *shape)).astype(np.float32)
-        kept = Machine(compile_tightly(rng, graph)).run({"x": x}, keep=graph.tensors).tensors
-        defined = naive(graph, {"x": x[0]})
-        keys = {n: str(t.key) for n, t in graph.tensors.items() if n in kept and t.key}
-        theirs = open_runtime(path).run({"x": x[0]}, list(keys.values()))
-        for name, values in kept.items():
-            np.testing.assert_array_equal(values[0], defined[name], f"naive, {seed}, {name}")
-        for name, key in keys.items():
-            ours = real_value(graph, name, kept[name][0])
-            if exact:
-                np.testing.assert_array_equal(ours, theirs[key], f"QONNX, seed {seed}, {key}")
-            apart += int((ours != theirs[key]).sum())
-            compared += ours.size
+        counts = held(np.random.default_rng([seed, len(kind), exact]), kind, exact, tmp_path)
+        compared, apart = compared + counts[0], apart + counts[1]
     assert compared >= FEWEST_ELEMENTS
     assert apart <= MOST_ROUNDED * compared
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_drawn_networks_equal_qonnx(kind: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The same of networks and devices that hypothesis draws, and shrinks."""
+    folder = tmp_path_factory.mktemp("qonnx")
+
+    @graph_settings(10, len(MAKERS))
+    @given(st.composite(drawn_rng)())
+    def check(rng: np.random.Generator) -> None:
+        compared, _ = held(rng, kind, True, folder)
+        assert compared
+
+    check()
 
 
 def test_the_networks_use_what_they_should() -> None:

@@ -1,5 +1,5 @@
-"""Products that ONNX Runtime computes in float32 between codes and we in integers: of 4-bit weights, before
-a clamp, of int8 codes, with a result that stays float32."""
+"""What ONNX Runtime computes in float32 between codes and we in integers: products of 4-bit weights, before
+a clamp, of int8 codes, with a result that stays float32; averages and softmaxes of int8 codes."""
 
 from __future__ import annotations
 
@@ -97,6 +97,32 @@ def test_sums_are_exact_and_the_runtime_is_within_its_rounding(
     else:
         assert last.worse == 0
         assert last.off_by_one < last.elements / 1000
+
+
+AVERAGES = {
+    "AveragePool": {"kernel_shape": [3, 2]},
+    "GlobalAveragePool": {},
+    "Softmax": {"axis": -1},
+}
+
+
+@pytest.mark.parametrize("kind", AVERAGES)
+def test_averages_are_within_the_rounding_of_the_runtime(tmp_path: Path, kind: str) -> None:
+    """Of int8 codes that come in as such to ones that the runtime makes uint8: it joins nothing."""
+    b = OnnxBuilder(21)
+    b.input("x", (1, 6, 9, 7), "INT8")
+    stated = b.scale("x", 0.02, 3, np.int8)
+    b.node("DequantizeLinear", ["x", *stated], "x_dq")
+    b.node(kind, ["x_dq"], "y", "", **AVERAGES[kind])
+    b.output(b.qdq("y", 0.006, -5, np.int8))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b.write())
+    found = verify(path, exact_device(), samples=40)
+    known = {t.name: t for t in found.tensors}
+    assert known["y_q"].evidence == CHOSEN
+    last = known["y_dq"]
+    assert last.elements > 200
+    assert last.different < last.elements / 50  # by one code, which is many units of a number
 
 
 def test_codes_inside_are_those_of_the_users_session(tmp_path: Path) -> None:

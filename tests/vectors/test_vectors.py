@@ -178,7 +178,7 @@ def asked_for(name: str, profile: str) -> int:
 @pytest.mark.parametrize("name", known_by_run(ONNX))
 def test_outputs_equal_onnxruntime(name: str) -> None:
     runtime = pytest.importorskip(ONNX, reason="the reference runtime is an extra: npusim[verify]")
-    from onnx_of_graph import file_order, onnx_of_all, our_order
+    from onnx_of_graph import as_ours, in_file, onnx_of_all
 
     from simulator.crosscheck.onnxruntime import pairs_saturate
 
@@ -199,7 +199,7 @@ def test_outputs_equal_onnxruntime(name: str) -> None:
             providers=["CPUExecutionProvider"],
         )  # fmt: skip
         feed = {
-            prefix + n: file_order(case.graph, v)
+            prefix + n: in_file(case.graph, v)
             for prefix, case in cases.items()
             for n, v in case.inputs.items()
         }
@@ -207,7 +207,7 @@ def test_outputs_equal_onnxruntime(name: str) -> None:
         found = dict(zip(names, session.run(names, feed), strict=True))
         for prefix, case in cases.items():
             for output, ours in solve(case).outputs.items():
-                theirs = our_order(case.graph, found[prefix + output])
+                theirs = as_ours(case.graph, found[prefix + output])
                 assert ours.dtype == theirs.dtype
                 np.testing.assert_array_equal(ours, theirs, f"{case.kind} {case.graph}")
                 count += ours.size

@@ -13,7 +13,8 @@ from simulator.program.commands import Vector
 
 
 class _Numbers(NamedTuple):
-    """The input's zero point, its scale and the output's, and whether padding counts."""
+    """The input's zero point, its scale and the output's, whether padding counts, and what is added to the
+    output's codes and zero point for the time of the computation."""
 
     zero_point_in: int
     scale_mantissa: int
@@ -21,6 +22,7 @@ class _Numbers(NamedTuple):
     divisor_mantissa: int
     divisor_exponent: int
     all_taps: int
+    offset: int
 
 
 @jit
@@ -46,8 +48,8 @@ def _pool(x, nest, by, code, out):
                         taps = np.int64(nest.kernel_h * nest.kernel_w)
                     m, e = float32_wide.divide(m, e, taps, zero)
                     m, e = float32_wide.divide(m, e, by.divisor_mantissa, by.divisor_exponent)
-                    m, e = float32.add(m, e, code.zero_point, zero)
-                    value = float32.round_even(m, e)
+                    m, e = float32.add(m, e, code.zero_point + by.offset, zero)
+                    value = float32.round_even(m, e) - by.offset
                     out[s, oy, ox, c] = min(max(value, code.clamp_min), code.clamp_max)
 
 

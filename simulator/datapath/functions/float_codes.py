@@ -2,7 +2,8 @@
 
 ``form`` 0: a fused multiply-add of either operand, as ONNX Runtime's QLinearAdd. 1: the product of the
 codes scaled, the zero point added before rounding, as its QLinearMul. 2: both dequantized,
-``operation`` (add, sub, mul, div, prelu), quantized.
+``operation`` (add, sub, mul, div, prelu), quantized. ``offset`` is added to all codes, inputs, output and
+zero points, for the time of the computation.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from simulator.program.commands import Vector
 
 
 class _Numbers(NamedTuple):
-    """Zero points of the operands, and three float32 numbers as pairs."""
+    """Zero points of the operands, three float32 numbers as pairs, and the codes' offset."""
 
     zero_1: np.int64
     zero_2: np.int64
     first: tuple[np.int64, np.int64]
     second: tuple[np.int64, np.int64]
     third: tuple[np.int64, np.int64]
+    offset: np.int64
 
 
 @jit
@@ -66,9 +68,9 @@ def _codes(a, b, form, operation, by, code, out):
     for i in range(a.size):
         x, y = np.int64(a[i]), np.int64(b[i])
         if form == 0:
-            value = _sum(x, y, by)
+            value = _sum(x + by.offset, y + by.offset, by) - by.offset
         elif form == 1:
-            value = _product(x, y, by, code.zero_point)
+            value = _product(x, y, by, code.zero_point + by.offset) - by.offset
         else:
             value = _real(operation, x, y, by) + code.zero_point
         out[i] = min(max(value, code.clamp_min), code.clamp_max)
@@ -80,7 +82,8 @@ def run(command: Vector, inputs: list[np.ndarray], out: np.ndarray) -> None:
         for n in ("first", "second", "third")
     )
     zeros = [np.int64(command.parameter(f"zero_point_{i}")) for i in (1, 2)]
-    by = _Numbers(zeros[0], zeros[1], first, second, third)
+    offset = np.int64(command.parameter("offset"))
+    by = _Numbers(zeros[0], zeros[1], first, second, third, offset)
     code = OutputCode(*(np.int64(v) for v in code_of(command)))  # type: ignore[arg-type]
     _codes(
         broadcast(inputs[0], out), broadcast(inputs[1], out), command.parameter("form"),

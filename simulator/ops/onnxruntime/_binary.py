@@ -4,7 +4,8 @@
   likewise and ``F = f32(zy - fma(ra, za, f32(rb * zb)))``; ``rint(v)``. The kernel for NEON has
   integer multipliers and gives other codes.
 * QLinearMul: ``rint(f32(f32(p * s) + zy))`` with ``p`` the product of the codes without their zero points
-  and ``s = f32(f32(sa * sb) / sy)``: the zero point is added before rounding.
+  and ``s = f32(f32(sa * sb) / sy)``: the zero point is added before rounding. In both, int8 codes that the
+  runtime turned into uint8 ones count 128 more, as do their zero points.
 * Everything else is computed between DequantizeLinear and QuantizeLinear: ``f32((a - za) * sa)``, likewise
   b, the operation rounded once, ``rint(f32(v / sy)) + zy``.
 
@@ -23,7 +24,7 @@ from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops._common import activation_range
 from simulator.ops.add import elementwise_nest
-from simulator.ops.onnxruntime._functions import EIGHT_BITS
+from simulator.ops.onnxruntime._functions import EIGHT_BITS, code_offset
 from simulator.profiles import RUN
 from simulator.program.commands import LaneWork, Parameters, Vector
 
@@ -199,19 +200,20 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
         return _numbers(graph, node, inputs)
     form, names = form_of(graph, node), (*node.inputs, node.outputs[0])
     scales = [_f32(graph.quantization(n).scale) for n in names]
-    zeros = [graph.quantization(n).zero_point for n in names]
+    offset = code_offset(node)
+    zeros = [graph.quantization(n).zero_point + offset for n in names]
     low, high = _clamp(graph, node)
     result = np.zeros(infer(graph, node), np.int64)
     a, b = operands(graph, node, inputs)
     for i in np.ndindex(*result.shape):
-        x, y = int(a[i]), int(b[i])
+        x, y = int(a[i]) + offset, int(b[i]) + offset
         if form == SUM:
             code = _naive_sum(x, y, scales, zeros)
         elif form == PRODUCT:
             code = _naive_product(x, y, scales, zeros)
         else:
             code = _naive_real(node.operator, x, y, scales, zeros)
-        result[i] = min(max(code, low), high)
+        result[i] = min(max(code - offset, low), high)
     return result
 
 
@@ -233,7 +235,8 @@ def _scales(graph: Graph, node: Node, form: int) -> Parameters:
         return _pairs(first=sa * sb / sy, second=0.0, third=0.0)
     if form == REAL:
         return _pairs(first=sa, second=sb, third=sy)
-    za, zb, zy = (graph.quantization(n).zero_point for n in (*node.inputs, node.outputs[0]))
+    names, offset = (*node.inputs, node.outputs[0]), code_offset(node)
+    za, zb, zy = (graph.quantization(n).zero_point + offset for n in names)
     ra, rb = sa / sy, sb / sy
     exact = Fraction(float(ra)) * za + Fraction(float(rb * np.float32(zb)))
     start = np.float32(zy) - np.float32(float(rounded(exact)))
@@ -262,7 +265,7 @@ def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
         parameters=(
             ("form", form), ("operation", OPERATIONS.index(node.operator)), ("zero_point_1", za),
             ("zero_point_2", zb), *_scales(graph, node, form), ("zero_point_out", zy),
-            ("clamp_min", low), ("clamp_max", high),
+            ("clamp_min", low), ("clamp_max", high), ("offset", code_offset(node)),
         ),
         lane=_LANES[form],
     )  # fmt: skip

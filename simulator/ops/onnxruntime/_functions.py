@@ -45,6 +45,12 @@ def eight_bit_codes(graph: Graph, name: str) -> bool:
     return are_codes(graph, name, EIGHT_BITS)
 
 
+def code_offset(node: Node) -> int:
+    """What the runtime adds to all int8 codes of ``node`` and their zero points: where it can, it has them
+    as uint8 ones, which shows where zero points are among the float32 numbers."""
+    return 128 * bool(dict(node.attrs).get("unsigned", 0))
+
+
 RULES = (common.takes(1, 1), codes_or_numbers)
 
 

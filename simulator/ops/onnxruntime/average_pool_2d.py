@@ -3,6 +3,8 @@
 Codes are dequantized to float32 and summed row by row, the sum divided by the count and by the output's
 scale; the zero point is added before rounding. A window over the whole image without padding is
 QLinearGlobalAveragePool: the sum of the codes scaled once, the zero point added after rounding.
+
+Averages that the runtime leaves in float32, in an order that is not known, are computed here as these.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops import _pooling
-from simulator.ops.onnxruntime._functions import eight_bit_codes
+from simulator.ops.onnxruntime._functions import code_offset, eight_bit_codes
 from simulator.ops.onnxruntime._global_mean import global_codes, lower_global
 from simulator.profiles import RUN
 from simulator.program.commands import LaneWork, Vector
@@ -25,17 +27,15 @@ COMMAND = "vector average_pool_float; vector reduce for whole images"
 PROFILES = {"onnxruntime": RUN}
 
 
-def joined(graph: Graph, node: Node) -> bool:
-    """input and output are both int8 or both uint8 codes with one scale each, and nothing clamps between
-    the operator and QuantizeLinear (the runtime's float32 order of other averages is not known)"""
+def one_type(graph: Graph, node: Node) -> bool:
+    """input and output are both int8 or both uint8 codes with one scale each, without an activation"""
     names = (node.inputs[0], node.outputs[0])
-    one_type = len({graph.spec(n).dtype for n in names}) == 1
-    known = dict(node.attrs)
-    free = known.get("arithmetic") != "float" and known.get("activation", "NONE") == "NONE"
-    return one_type and free and all(eight_bit_codes(graph, n) for n in names)
+    alike = len({graph.spec(n).dtype for n in names}) == 1
+    free = dict(node.attrs).get("activation", "NONE") == "NONE"
+    return alike and free and all(eight_bit_codes(graph, n) for n in names)
 
 
-RULES = (common.takes(1, 1), common.image_input, joined)
+RULES = (common.takes(1, 1), common.image_input, one_type)
 infer = _pooling.infer
 
 
@@ -53,7 +53,7 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     if _whole_image(graph, node):
         return global_codes(graph, node, inputs[0], (1, 2)).reshape(infer(graph, node))
     source, target = graph.quantization(node.inputs[0]), graph.quantization(node.outputs[0])
-    spec = graph.spec(node.outputs[0])
+    spec, offset = graph.spec(node.outputs[0]), code_offset(node)
     result = np.zeros(infer(graph, node), np.int64)
     for index, taps in _pooling.windows(graph, node, inputs[0]):
         total = np.float32(0)
@@ -61,7 +61,8 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
             total = total + np.float32(tap - source.zero_point) * np.float32(source.scale)
         whole = node.integer("kernel_h") * node.integer("kernel_w")
         mean = total / np.float32(whole if _counts_padding(node) else len(taps))
-        code = int(np.rint(mean / np.float32(target.scale) + np.float32(target.zero_point)))
+        zero = np.float32(target.zero_point + offset)
+        code = int(np.rint(mean / np.float32(target.scale) + zero)) - offset
         result[index] = min(max(code, spec.minimum), spec.maximum)
     return result
 
@@ -88,8 +89,8 @@ def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
             ("zero_point_in", source.zero_point), ("scale_mantissa", scales[0][0]),
             ("scale_exponent", scales[0][1]), ("divisor_mantissa", scales[1][0]),
             ("divisor_exponent", scales[1][1]), ("all_taps", int(_counts_padding(node))),
-            ("zero_point_out", target.zero_point), ("clamp_min", spec.minimum),
-            ("clamp_max", spec.maximum),
+            ("offset", code_offset(node)), ("zero_point_out", target.zero_point),
+            ("clamp_min", spec.minimum), ("clamp_max", spec.maximum),
         ),
         # A subtraction, a product and a sum per tap; two divisions, a sum and a rounding at the end.
         lane=LaneWork(cycles=3 * taps + 4, multiplies=taps + 2, adds=2 * taps + 2),

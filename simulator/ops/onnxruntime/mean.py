@@ -3,7 +3,8 @@
 ReduceMean divides a sum by the count. Over the last axes the sum is Eigen's: two packets of four
 elements that take turns, from the first element on that lies on a multiple of 16 bytes; then what is
 before and after. Over the first axes it goes row by row. Both are in the order of the file's axes. Other
-orders are not known.
+orders are not known. Means of codes over whole images that the runtime leaves in float32 are computed here
+as QLinearGlobalAveragePool.
 """
 
 from __future__ import annotations
@@ -35,8 +36,7 @@ def image_or_numbers(graph: Graph, node: Node) -> bool:
         return True
     one_type = len({graph.spec(n).dtype for n in names}) == 1
     image = len(graph.spec(names[0]).shape) == 4 and _reduction.axes(graph, node) == (1, 2)
-    joined = dict(node.attrs).get("arithmetic") != "float"
-    return one_type and image and joined and all(eight_bit_codes(graph, n) for n in names)
+    return one_type and image and all(eight_bit_codes(graph, n) for n in names)
 
 
 def known_order(graph: Graph, node: Node) -> bool:

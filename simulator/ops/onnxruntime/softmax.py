@@ -1,7 +1,8 @@
 """SOFTMAX of 8-bit codes as QLinearSoftmax.
 
 A table has exp of every difference to the maximum, scaled so that a row's sum cannot overflow; a row is
-summed in float32 from its first element on; ``rint(f32(f32(t * floor(1 / sy)) / sum)) + zy``.
+summed in float32 from its first element on; ``rint(f32(f32(t * floor(1 / sy)) / sum)) + zy``. Where the
+runtime leaves a softmax in float32 it is computed as this here, with 1 / sy for its floor.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from simulator.fixedpoint.float32 import bits_of, pair_of
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
+from simulator.ops._stage import runtime_in_float
 from simulator.ops.onnxruntime._functions import eight_bit_codes
 from simulator.profiles import RUN
 from simulator.program.commands import LaneWork, Vector
@@ -26,12 +28,11 @@ PROFILES = {"onnxruntime": RUN}
 _MARGIN = 5.0  # of the logarithm of the largest sum below that of the largest float32
 
 
-def joined(graph: Graph, node: Node) -> bool:
+def one_type(graph: Graph, node: Node) -> bool:
     """input and output are both int8 or both uint8 codes with one scale each"""
     names = (node.inputs[0], node.outputs[0])
-    one_type = len({graph.spec(n).dtype for n in names}) == 1
-    alone = dict(node.attrs).get("arithmetic") == "float"
-    return one_type and not alone and all(eight_bit_codes(graph, n) for n in names)
+    alike = len({graph.spec(n).dtype for n in names}) == 1
+    return alike and all(eight_bit_codes(graph, n) for n in names)
 
 
 def plain(graph: Graph, node: Node) -> bool:
@@ -51,7 +52,7 @@ def finite_products(graph: Graph, node: Node) -> bool:
         return bool(np.isfinite(_table(graph, node)[255] * _factor(graph, node)))
 
 
-RULES = (common.takes(1, 1), joined, plain, output_below_one, finite_products)
+RULES = (common.takes(1, 1), one_type, plain, output_below_one, finite_products)
 
 
 def infer(graph: Graph, node: Node) -> tuple[int, ...]:
@@ -69,8 +70,8 @@ def _table(graph: Graph, node: Node) -> np.ndarray:
 
 
 def _factor(graph: Graph, node: Node) -> np.float32:
-    scale = np.float32(graph.quantization(node.outputs[0]).scale)
-    return np.float32(math.floor(float(np.float32(1) / scale)))
+    inverse = np.float32(1) / np.float32(graph.quantization(node.outputs[0]).scale)
+    return inverse if runtime_in_float(node) else np.float32(math.floor(float(inverse)))
 
 
 def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:

@@ -142,8 +142,10 @@ def _finish(rng: Rng, kind: str, profile: str, p: _Product) -> Case:
     values, limit = p.x, _INT32
     bias = np.clip(rng.normal(0, np.sqrt(p.terms) * p.spread, p.channels), -limit, limit)
     if kind == "corners" and rng.integers(2) and x.dtype in INTEGERS:
-        # No sum may leave int32, where references differ.
-        bias = rng.choice([-1, 1], p.channels) * (_INT32 - p.terms * 256 * 256)
+        # Neither a sum nor its product with the scale may leave int32, where references differ.
+        scales = x.scales[0] * np.array(w.scales) / p.result.scale
+        largest = np.minimum(_INT32 - p.terms * 256 * 256, 2**30 / scales)
+        bias = rng.choice([-1, 1], p.channels) * largest
     if kind in ("ties", "one_ulp"):
         # All inputs at the zero point: every accumulator is its channel's bias, next to an edge
         # (code + 1/2) / scale between two codes.

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
+from simulator.datapath import packed
 from simulator.datapath.functions import run_vector
 from simulator.datapath.matmul import Channels, Numerics, run_chains, run_sums
 from simulator.datapath.memory import Memory, region_bytes
@@ -17,6 +18,7 @@ from simulator.fixedpoint.requantize import KINDS
 from simulator.fixedpoint.width import EXACT_BITS
 from simulator.hwconfig import DATAFLOWS
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
+from simulator.program.nest import macs
 from simulator.program.program import Program
 
 _HOST_ACCUMULATOR_BITS = 64
@@ -55,7 +57,9 @@ class _Product:
     channels: Channels
     numerics: Numerics
     exact: bool  # sums in any order give the device's bits
+    never_overflows: bool
     sum_type: type
+    packed: packed.Packed | None
 
 
 class Machine:
@@ -127,21 +131,21 @@ class Machine:
         spec = places[command.ofmap].spec
         out = np.zeros((operands[0].shape[0], *spec.shape), spec.container)
         inner = _inner(command)
-        macs = overflows = 0
+        done_macs = overflows = 0
         if isinstance(inner, Matmul) and inner.weights_made:
             for sample in range(out.shape[0]):
                 made = _weights(inner, operands[1][sample])
                 product = _prepare(self.program, command, made)
                 done = _run_product(product, operands[0][sample], out[sample])
-                macs, overflows = macs + done[0], overflows + done[1]
+                done_macs, overflows = done_macs + done[0], overflows + done[1]
         elif isinstance(inner, Matmul):
-            macs, overflows = _run_product(self._products[index], operands[0], out)
+            done_macs, overflows = _run_product(self._products[index], operands[0], out)
         elif isinstance(inner, Vector):
             run_vector(inner, operands, out)
         else:
             run_move(inner, operands, out)
         memory.write(places[command.ofmap], out)
-        return CommandCounts(macs, out.size, overflows)
+        return CommandCounts(done_macs, out.size, overflows)
 
 
 def _inner(command: Command) -> Matmul | Vector | Move:
@@ -221,10 +225,15 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
         multiplier, table = np.zeros(shift.size, np.int64), multiplier
     channels = Channels(program.constants[inner.bias], multiplier, shift, table)
     never_overflows = bound < 1 << (numerics.accumulator_bits - 1)
+    exact = never_overflows or not numerics.saturating
+    sum_type = np.int32 if bound < 1 << 31 else np.int64
+    ifmap = program.placements[inner.ifmap].spec
+    ready = None
+    if exact and not inner.weights_made and packed.packable(inner, weights, ifmap, sum_type):
+        ready = packed.pack(inner, weights, channels, ifmap.container.kind == "i")
     return _Product(
-        inner, weights, taps, channels, numerics, never_overflows or not numerics.saturating,
-        np.int32 if bound < 1 << 31 else np.int64,
-    )  # fmt: skip
+        inner, weights, taps, channels, numerics, exact, never_overflows, sum_type, ready
+    )
 
 
 def _run_product(product: _Product, ifmap: np.ndarray, out: np.ndarray) -> tuple[int, int]:
@@ -232,6 +241,9 @@ def _run_product(product: _Product, ifmap: np.ndarray, out: np.ndarray) -> tuple
     p, nest = product, product.command.nest
     x = ifmap.reshape(-1, nest.in_h, nest.in_w, nest.groups * nest.k)
     y = out.reshape(-1, nest.out_h, nest.out_w, nest.groups * nest.n)
+    if p.packed is not None:
+        overflows = packed.run(p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y)
+        return macs(nest) // nest.batch * x.shape[0], overflows
     one = nest._replace(batch=1)  # the batch joins the samples
     shape = (nest.tile_h * nest.tile_w, nest.tile_g * nest.tile_n)
     counts = np.zeros(2, np.int64)

@@ -101,7 +101,9 @@ def _pair_of_scales(
     # The vector code of ruy wraps products of 32768 output codes or more.
     smallest = 1.1 if profile == "ruy" else -1
     s_out = real(
-        s1 * s2 * 2.0 ** rng.uniform(smallest, wide) if product else max(s1, s2) * rng.uniform(0.3, 3)
+        s1 * s2 * 2.0 ** rng.uniform(smallest, wide)
+        if product
+        else max(s1, s2) * rng.uniform(0.3, 3)
     )
     if kind in _ADVERSARIAL and product:
         s1, s2 = real(s_out * rng.integers(1, 12) / 64), real(1 / rng.choice([2, 4, 6, 10, 12]))

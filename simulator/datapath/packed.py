@@ -1,0 +1,426 @@
+"""Exact products of 8-bit codes on the processor's dot-product instruction.
+
+The image is copied once, with its padding around it, as unsigned bytes; weights are packed once, as signed
+ones. A window then is a few stretches of contiguous bytes at offsets that are the same for every pixel, and
+no tap is copied twice. With ``a`` and ``w`` the bytes, ``A`` and ``W`` what stands for 0 among them, over K
+terms (``terms``)
+
+    sum (a - A) (w - W)  =  sum a w  -  A sum w  -  W sum a  +  K A W
+
+where all but ``sum a w`` and, if W is not 0, ``sum a`` is constant for a channel and joins its bias. Sums
+wrap at 32 bits on the way; the final ones fit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.datapath.matmul import Channels, Numerics
+from simulator.datapath.units import VNNI, chosen_unit
+from simulator.datapath.vnni import (
+    LANES,
+    PIXELS,
+    ROWS,
+    STEP,
+    multiply_1,
+    multiply_2,
+    multiply_3,
+    multiply_4,
+    multiply_depthwise,
+)
+from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, requantize
+from simulator.fixedpoint.thresholds import THRESHOLDS, reached
+from simulator.fixedpoint.width import fits, wrap
+from simulator.jit import jit
+from simulator.program.commands import Matmul
+from simulator.program.nest import Nest
+from simulator.tensor import TensorSpec
+
+_FLIP = 128  # from signed to unsigned bytes
+_MOST_VECTORS = 4
+_MOST_ROWS = max(ROWS.values())
+_ALIGNMENT = 64
+# Behind an image: what the last step of its last row reads beyond it.
+_SLACK = 64
+
+
+class Layout(NamedTuple):
+    """Where bytes are: a padded image of ``height`` by ``width`` pixels, ``flip`` added to its codes."""
+
+    height: int
+    width: int
+    channels: int
+    flip: int
+    steps: int  # of each stretch of a window
+    rows_of_1: int
+    rows_of_2: int
+    rows_of_3: int
+    rows_of_4: int
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A product's weights as the instruction takes them.
+
+    ``blocks``: (first channel, columns, registers, offset of its bytes) of each block of output channels,
+    (blocks, 4) for each group; ``starts`` (groups, stretches) of each group's window in the image.
+    ``spread``: W; ``ones``: offset of weights of 1, to sum ``a``. A ``depthwise`` one has a block of all.
+    """
+
+    weights: np.ndarray
+    blocks: np.ndarray
+    starts: np.ndarray
+    layout: Layout
+    spread: int
+    ones: int
+    finish: Finish
+    depthwise: bool
+
+
+class Finish(NamedTuple):
+    """The output stage for each channel: ``bias`` (int32) with the constant terms; the rest is of
+    :func:`_double_rounding`."""
+
+    bias: np.ndarray
+    multiplier: np.ndarray
+    left: np.ndarray
+    half: np.ndarray
+    away: np.ndarray
+    right: np.ndarray
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Zeros whose first byte is at a multiple of 64."""
+    raw = np.zeros(size + _ALIGNMENT, np.int8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size]
+
+
+def packable(command: Matmul, weights: np.ndarray, ifmap: TensorSpec, sums: type) -> bool:
+    """Whether the instruction gives the exact sums of ``command``, and is here."""
+    bytes_only = weights.itemsize == 1 and ifmap.container.itemsize == 1
+    return chosen_unit() == VNNI and bytes_only and sums is np.int32
+
+
+def _stretches(nest: Nest, width: int) -> tuple[np.ndarray, int]:
+    """Offsets of a window's stretches in the padded image (of the first group), and their bytes."""
+    channels = nest.groups * nest.k
+    rows, cols = np.indices((nest.kernel_h, nest.kernel_w), np.int64)
+    line = nest.dilation_h * width * channels
+    if nest.groups == 1 and nest.dilation_w == 1:
+        if nest.kernel_w == width and nest.dilation_h == 1:
+            return np.zeros(1, np.int64), nest.kernel_h * nest.kernel_w * nest.k
+        return np.arange(nest.kernel_h, dtype=np.int64) * line, nest.kernel_w * nest.k
+    return (rows * line + cols * nest.dilation_w * channels).reshape(-1), nest.k
+
+
+def pack(command: Matmul, weights: np.ndarray, channels: Channels, signed: bool) -> Packed:
+    """``weights`` (groups, kernel_h, kernel_w, k, n) of codes in bytes; ``signed``: the ifmap's codes."""
+    nest = command.nest
+    height = (nest.out_h - 1) * nest.stride_h + (nest.kernel_h - 1) * nest.dilation_h + 1
+    width = (nest.out_w - 1) * nest.stride_w + (nest.kernel_w - 1) * nest.dilation_w + 1
+    flip = _FLIP if signed else 0
+    values, zero = weights.astype(np.int64) - command.weight_offset, 0
+    if values.min() < -_FLIP or values.max() >= _FLIP:
+        zero = command.weight_offset - (0 if weights.dtype.kind == "i" else _FLIP)
+        values += zero
+    terms = nest.kernel_h * nest.kernel_w * nest.k
+    above = command.ifmap_offset + flip
+    totals = values.sum(axis=(1, 2, 3)).reshape(-1)
+    bias = channels.bias - above * totals + terms * above * zero
+    depthwise = nest.n == nest.k == 1 and nest.groups > 1
+    form = (_depthwise if depthwise else _dense)(nest, values, width)
+    joined = np.concatenate([*form.parts, form.ones])
+    packed = _aligned(joined.size)
+    packed[:] = joined
+    layout = Layout(
+        height, width, nest.groups * nest.k, flip, form.steps, *(ROWS[v] for v in (1, 2, 3, 4))
+    )
+    return Packed(
+        packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.size,
+        _finish_of(bias.astype(np.int32), channels), depthwise,
+    )  # fmt: skip
+
+
+class _Form(NamedTuple):
+    """Weights in the order in which the instruction takes them; ``ones``: the same of 1 in each place."""
+
+    parts: list[np.ndarray]
+    ones: np.ndarray
+    blocks: np.ndarray
+    starts: np.ndarray
+    steps: int
+
+
+def _dense(nest: Nest, values: np.ndarray, width: int) -> _Form:
+    starts, length = _stretches(nest, width)
+    steps, columns = -(-length // STEP), _MOST_VECTORS * LANES
+    by_step = np.zeros((nest.groups, starts.size, steps * STEP, nest.n), np.int8)
+    by_step[:, :, :length] = values.reshape(nest.groups, starts.size, length, nest.n)
+    by_step = by_step.reshape(nest.groups, starts.size * steps, STEP, nest.n)
+    blocks, parts, offset = [], [], 0
+    for group in range(nest.groups):
+        for first in range(0, nest.n, columns):
+            part = by_step[group, :, :, first : first + columns].transpose(0, 2, 1)
+            vectors = -(-part.shape[1] // LANES)
+            whole = np.zeros((part.shape[0], vectors * LANES, STEP), np.int8)
+            whole[:, : part.shape[1]] = part
+            blocks.append((group * nest.n + first, part.shape[1], vectors, offset))
+            parts.append(whole.reshape(-1))
+            offset += whole.size
+    there = np.zeros((starts.size, steps * STEP), np.int8)
+    there[:, :length] = 1
+    ones = np.zeros((starts.size * steps, LANES, STEP), np.int8)
+    ones[:, 0] = there.reshape(-1, STEP)
+    groups = np.arange(nest.groups, dtype=np.int64)[:, None] * nest.k
+    return _Form(
+        parts, ones.reshape(-1), np.array(blocks, np.int64).reshape(nest.groups, -1, 4),
+        groups + starts[None, :], steps,
+    )  # fmt: skip
+
+
+def _depthwise(nest: Nest, values: np.ndarray, width: int) -> _Form:
+    """Of one input and one output channel in each group; one block holds them all."""
+    taps, channels = nest.kernel_h * nest.kernel_w, nest.groups
+    steps, vectors = -(-taps // STEP), -(-channels // LANES)
+    rows, cols = np.indices((nest.kernel_h, nest.kernel_w), np.int64)
+    places = rows * nest.dilation_h * width + cols * nest.dilation_w
+    starts = np.zeros(steps * STEP, np.int64)
+    starts[:taps] = places.reshape(-1) * channels
+
+    def by_step(of_taps: np.ndarray) -> np.ndarray:
+        whole = np.zeros((steps * STEP, vectors * LANES), np.int8)
+        whole[:taps, :channels] = of_taps
+        return whole.reshape(steps, STEP, vectors, LANES).transpose(2, 0, 3, 1).reshape(-1)
+
+    blocks = np.array([[(0, channels, vectors, 0)]], np.int64)
+    ones = by_step(np.ones((taps, channels), np.int8))
+    weights = by_step(values.reshape(channels, taps).T.astype(np.int8))
+    return _Form([weights], ones, blocks, starts[None, :], steps)
+
+
+def _finish_of(bias: np.ndarray, channels: Channels) -> Finish:
+    shift = channels.shift if channels.multiplier.any() else np.zeros_like(channels.shift)
+    left, right = np.maximum(shift, 0), np.clip(-shift, 0, 62)
+    return Finish(
+        bias, channels.multiplier.astype(np.int32), left.astype(np.int32),
+        np.where(right > 0, 1 << np.maximum(right - 1, 0), 0), np.where(right > 0, -1, 0), right,
+    )  # fmt: skip
+
+
+# --- kernels -------------------------------------------------------------------------------------
+
+
+@jit
+def _fill(image, x, nest, layout):
+    """The pixels of ``x`` (in_h, in_w, channels) of unsigned bytes into the padded image, flat."""
+    flip = np.uint8(layout.flip)
+    row = layout.width * layout.channels
+    first = max(0, -nest.pad_left)
+    count = (min(nest.in_w, layout.width - nest.pad_left) - first) * layout.channels
+    for iy in range(max(0, -nest.pad_top), min(nest.in_h, layout.height - nest.pad_top)):
+        at = (iy + nest.pad_top) * row + (nest.pad_left + first) * layout.channels
+        target = image[at : at + count]
+        source = x[iy].reshape(-1)[first * layout.channels :]
+        for i in range(count):
+            target[i] = source[i] ^ flip
+
+
+@jit
+def _double_rounding(block, rows, columns, finish, numerics, out):
+    """Double rounding of a block of sums; without a branch, so that it vectorises.
+
+    ``away`` is -1 where there is a right shift: the second rounding's ties go away from zero. Equal to
+    ``fixedpoint.requantize.double_rounding``.
+    """
+    low, high = np.int64(numerics.clamp_min), np.int64(numerics.clamp_max)
+    zero = np.int64(numerics.zero_point)
+    for r in range(rows):
+        sums, codes = block[r], out[r]
+        for c in range(columns):
+            total = np.int32(sums[c] + finish.bias[c])
+            shifted = np.int64(np.int32(total << finish.left[c]))
+            product = (shifted * np.int64(finish.multiplier[c]) + (1 << 30)) >> 31
+            rounded = product + finish.half[c] + ((product >> 63) & finish.away[c])
+            code = zero + (rounded >> finish.right[c])
+            codes[c] = min(max(code, low), high)
+
+
+@jit
+def _any_rounding(block, rows, columns, first, bias, channels, numerics, out):
+    """Any output stage; returns the overflows."""
+    overflows = 0
+    for r in range(rows):
+        for c in range(columns):
+            total = np.int64(np.int32(block[r, c] + bias[c]))
+            if not fits(total, numerics.accumulator_bits):
+                overflows += 1
+            total = wrap(total, numerics.accumulator_bits)
+            channel = first + c
+            kind = numerics.requantizer
+            if channel >= numerics.tail_from:
+                kind = numerics.tail_requantizer
+            code = np.int64(numerics.zero_point)
+            if kind == THRESHOLDS:
+                code += reached(channels.thresholds[channel], channels.shift[channel] * total)
+            else:
+                code += requantize(
+                    kind, total, channels.multiplier[channel], channels.shift[channel]
+                )
+            out[r, c] = min(max(code, numerics.clamp_min), numerics.clamp_max)
+    return overflows
+
+
+@jit
+def _rows_of(layout, vectors):
+    """Rows of a block whose columns take ``vectors`` registers."""
+    if vectors == 1:
+        return layout.rows_of_1
+    if vectors == 2:
+        return layout.rows_of_2
+    return layout.rows_of_3 if vectors == 3 else layout.rows_of_4
+
+
+@jit
+def _multiply(vectors, rows, starts, steps, weights, block):
+    """A block of sums from the addresses in ``rows``."""
+    target, bytes_ = block.ctypes.data, 4 * block.shape[1]
+    addresses, offsets = rows.ctypes.data, starts.ctypes.data
+    if vectors == 1:
+        multiply_1(addresses, offsets, starts.size, steps, weights, target, bytes_)
+    elif vectors == 2:
+        multiply_2(addresses, offsets, starts.size, steps, weights, target, bytes_)
+    elif vectors == 3:
+        multiply_3(addresses, offsets, starts.size, steps, weights, target, bytes_)
+    else:
+        multiply_4(addresses, offsets, starts.size, steps, weights, target, bytes_)
+
+
+@jit
+def _addresses(image, nest, layout, pixel, count, rows):
+    """Addresses of the windows of ``count`` pixels from ``pixel`` on; what is left over is the last's."""
+    oy, ox = pixel // nest.out_w, pixel % nest.out_w
+    down = nest.stride_h * layout.width * layout.channels
+    across = nest.stride_w * layout.channels
+    at = image.ctypes.data + oy * down + ox * across
+    for r in range(rows.size):
+        rows[r] = at
+        if r + 1 < count:
+            ox += 1
+            at += across
+            if ox == nest.out_w:
+                ox = 0
+                at += down - nest.out_w * across
+
+
+@jit
+def _finished(block, count, first, columns, stage, channels, numerics, codes):
+    """The output stage of a block of sums; returns the overflows."""
+    finish, plain = stage
+    own = Finish(
+        finish.bias[first : first + columns], finish.multiplier[first : first + columns],
+        finish.left[first : first + columns], finish.half[first : first + columns],
+        finish.away[first : first + columns], finish.right[first : first + columns],
+    )  # fmt: skip
+    if plain:
+        _double_rounding(block, count, columns, own, numerics, codes)
+        return 0
+    return _any_rounding(block, count, columns, first, own.bias, channels, numerics, codes)
+
+
+@jit
+def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
+    """As :func:`run_packed`, of one input and one output channel in each group."""
+    layout, finish, spread, ones, plain = packed
+    first, columns, vectors, _ = blocks[0, 0]
+    rows = np.zeros(PIXELS, np.int64)
+    block = np.zeros((PIXELS, vectors * LANES), np.int32)
+    totals = np.zeros((PIXELS if spread != 0 else 0, vectors * LANES), np.int32)
+    pixels, bytes_ = nest.out_h * nest.out_w, 4 * block.shape[1]
+    base = weights.ctypes.data
+    overflows = 0
+    for sample in range(x.shape[0]):
+        _fill(image, x[sample], nest, layout)
+        for pixel in range(0, pixels, PIXELS):
+            count = min(PIXELS, pixels - pixel)
+            _addresses(image, nest, layout, pixel, count, rows)
+            multiply_depthwise(
+                rows.ctypes.data, starts.ctypes.data, vectors, layout.steps, base,
+                block.ctypes.data, bytes_,
+            )  # fmt: skip
+            if spread != 0:
+                multiply_depthwise(
+                    rows.ctypes.data, starts.ctypes.data, vectors, layout.steps, base + ones,
+                    totals.ctypes.data, bytes_,
+                )  # fmt: skip
+                for r in range(count):
+                    for c in range(columns):
+                        block[r, c] -= np.int32(spread * totals[r, c])
+            codes = out[sample, pixel : pixel + count, first : first + columns]
+            overflows += _finished(
+                block, count, first, columns, (finish, plain), channels, numerics, codes
+            )
+    return overflows
+
+
+@jit
+def run_packed(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
+    """The whole command: ``x`` (samples, in_h, in_w, channels) unsigned bytes, ``out`` (samples, pixels,
+    channels); ``image`` is the padded image with its padding in place. Returns the overflows."""
+    layout, finish, spread, ones, plain = packed
+    rows = np.zeros(_MOST_ROWS, np.int64)
+    block = np.zeros((_MOST_ROWS, _MOST_VECTORS * LANES), np.int32)
+    pixels = nest.out_h * nest.out_w
+    totals = np.zeros(pixels if spread != 0 else 0, np.int32)
+    base = weights.ctypes.data
+    overflows = 0
+    for sample in range(x.shape[0]):
+        _fill(image, x[sample], nest, layout)
+        for g in range(blocks.shape[0]):
+            if spread != 0:
+                size = _rows_of(layout, 1)
+                for pixel in range(0, pixels, size):
+                    count = min(size, pixels - pixel)
+                    _addresses(image, nest, layout, pixel, count, rows[:size])
+                    _multiply(1, rows, starts[g], layout.steps, base + ones, block)
+                    for r in range(count):
+                        totals[pixel + r] = block[r, 0]
+            for j in range(blocks.shape[1]):
+                first, columns, vectors, offset = blocks[g, j]
+                size = _rows_of(layout, vectors)
+                for pixel in range(0, pixels, size):
+                    count = min(size, pixels - pixel)
+                    _addresses(image, nest, layout, pixel, count, rows[:size])
+                    _multiply(vectors, rows, starts[g], layout.steps, base + offset, block)
+                    if spread != 0:
+                        for r in range(count):
+                            less = np.int32(spread * totals[pixel + r])
+                            for c in range(columns):
+                                block[r, c] -= less
+                    codes = out[sample, pixel : pixel + count, first : first + columns]
+                    overflows += _finished(
+                        block, count, first, columns, (finish, plain), channels, numerics, codes
+                    )
+    return overflows
+
+
+def run(
+    packed: Packed, command: Matmul, channels: Channels, numerics: Numerics, never_overflows: bool,
+    x: np.ndarray, out: np.ndarray,
+) -> int:  # fmt: skip
+    """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; returns overflowed outputs."""
+    nest, layout = command.nest._replace(batch=1), packed.layout
+    size = layout.height * layout.width * layout.channels
+    pad = (command.pad_code + layout.flip) % 256
+    image = np.full(size + _SLACK, pad, np.uint8)
+    last = numerics.tail_from >= nest.groups * nest.n
+    plain = never_overflows and last and numerics.requantizer == DOUBLE_ROUNDING
+    kernel = run_depthwise if packed.depthwise else run_packed
+    return kernel(
+        x.view(np.uint8), image, packed.weights, packed.blocks, packed.starts,
+        (layout, packed.finish, packed.spread, packed.ones, plain), channels, nest, numerics,
+        out.reshape(out.shape[0], -1, out.shape[-1]),
+    )  # fmt: skip

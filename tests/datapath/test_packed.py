@@ -1,0 +1,156 @@
+"""Products on the processor's dot-product instruction: equal in every bit to the portable loops, and to
+sums written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_devices import compile_tightly
+from random_layers import LAYERS
+
+from simulator.datapath import packed
+from simulator.datapath.machine import Machine, Values
+from simulator.datapath.matmul import Channels, Numerics, run_sums
+from simulator.datapath.units import PORTABLE, VARIABLE, VNNI, available_units, chosen_unit
+from simulator.errors import UsageError
+from simulator.fixedpoint.requantize import KINDS, REQUANTIZERS
+from simulator.importers.tflite import read_tflite
+from simulator.program.commands import LaneWork, Matmul, Requantize
+from simulator.program.nest import Nest, untiled
+from simulator.tensor import TensorSpec
+
+PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected", "transpose_conv", "batch_matmul")
+PLAIN = [name for name in REQUANTIZERS if name not in ("none", "reduced_multiplier")]
+needs_vnni = pytest.mark.skipif(
+    VNNI not in available_units(), reason="this processor has no 512-bit dot products of bytes"
+)
+
+
+def test_the_unit_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert chosen_unit() == available_units()[0]
+    monkeypatch.setenv(VARIABLE, PORTABLE)
+    assert chosen_unit() == PORTABLE
+    monkeypatch.setenv(VARIABLE, "gpu")
+    allowed = ", ".join(available_units())
+    with pytest.raises(UsageError, match=rf"^\$NPUSIM_KERNELS: 'gpu'; allowed: {allowed}$"):
+        chosen_unit()
+
+
+@needs_vnni
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_layers_give_the_same_bits_on_every_unit(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = 0
+    for seed in range(60):
+        rng = np.random.default_rng([seed, 4])
+        layer = LAYERS[name](rng)
+        wide = {
+            "ifmap_bits": 16,
+            "weight_bits": 16,
+            "accumulator_bits": int(rng.choice([20, 32, 48])),
+        }
+        program = compile_tightly(rng, read_tflite(layer.content, name), **wide)
+        found: dict[str, Values] = {}
+        for unit in (VNNI, PORTABLE):
+            monkeypatch.setenv(VARIABLE, unit)
+            machine = Machine(program)
+            used += unit == VNNI and any(p.packed for p in machine._products.values())
+            found[unit] = machine.run(layer.inputs)
+        assert found[VNNI].counts == found[PORTABLE].counts
+        for output, values in found[VNNI].outputs.items():
+            np.testing.assert_array_equal(values, found[PORTABLE].outputs[output], f"seed {seed}")
+    assert used > 20 or name == "batch_matmul"
+
+
+@st.composite
+def nests(draw: st.DrawFn) -> Nest:
+    """Any convolution, its padding as large as one likes."""
+    size = st.integers(1, 9)
+    depthwise = draw(st.booleans())
+    kernel, dilation = (draw(st.integers(1, 4)), draw(st.integers(1, 4))), draw(st.integers(1, 2))
+    stride, pad = draw(st.integers(1, 3)), (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
+    out = draw(size), draw(size)
+    groups = draw(st.integers(2, 70)) if depthwise else draw(st.integers(1, 3))
+    return untiled(
+        out=out, groups=groups, n=1 if depthwise else draw(st.integers(1, 150)),
+        k=1 if depthwise else draw(st.integers(1, 40)), kernel=kernel, stride=(stride, stride),
+        dilation=(dilation, dilation), pad=pad, ifmap=(draw(size), draw(size)),
+    )  # fmt: skip
+
+
+def sums_written_out(
+    nest: Nest, x: np.ndarray, weights: np.ndarray, offsets: tuple[int, int, int], bias: np.ndarray
+) -> np.ndarray:
+    """(samples, out_h, out_w, channels): the definition, taps outside the image being the pad code."""
+    ifmap_offset, weight_offset, pad = offsets
+    samples = x.shape[0]
+    around = np.full((samples, 64, 64, x.shape[3]), pad, np.int64)
+    around[:, 16 : 16 + nest.in_h, 16 : 16 + nest.in_w] = x
+    around -= ifmap_offset
+    total = np.zeros((samples, nest.out_h, nest.out_w, nest.groups, nest.n), np.int64)
+    for oy, ox, ky, kx in np.ndindex(nest.out_h, nest.out_w, nest.kernel_h, nest.kernel_w):
+        iy = 16 + oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
+        ix = 16 + ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
+        pixel = around[:, iy, ix].reshape(samples, nest.groups, nest.k)
+        taps = weights[:, ky, kx].astype(np.int64) - weight_offset
+        total[:, oy, ox] += np.einsum("sgk,gkn->sgn", pixel, taps)
+    return total.reshape(samples, nest.out_h, nest.out_w, -1) + bias
+
+
+@needs_vnni
+@settings(max_examples=150, deadline=None, database=None, derandomize=True)
+@given(
+    nests(), st.sampled_from(["i8", "u8", "i4", "u3"]), st.sampled_from(["i8", "u8", "i2", "u4"]),
+    st.sampled_from(PLAIN), st.sampled_from([12, 20, 32]), st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x_spec, w_spec = TensorSpec((), x_type), TensorSpec((), w_type)
+
+    def codes(spec: TensorSpec, *shape: int) -> np.ndarray:
+        return rng.integers(spec.minimum, spec.maximum, shape, spec.container, endpoint=True)
+
+    samples, outputs = 2, nest.groups * nest.n
+    x = codes(x_spec, samples, nest.in_h, nest.in_w, nest.groups * nest.k)
+    weights = codes(w_spec, nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n)
+    offsets = int(codes(x_spec)), int(codes(w_spec)), int(codes(x_spec))
+    bias = rng.integers(-20_000, 20_000, outputs)
+    scales = np.exp(rng.uniform(-10, 0.5, outputs))
+    if kind == "power_of_two":
+        scales = np.exp2(np.rint(np.log2(scales)))
+    pairs = np.array([REQUANTIZERS[kind].convert(float(s)) for s in scales], np.int64)
+    channels = Channels(bias, pairs[:, 0].copy(), pairs[:, 1].copy(), np.zeros((0, 0), np.int64))
+    numerics = Numerics(
+        offsets[0], offsets[1], offsets[2], bits, False, 0, 4, KINDS[kind], KINDS[kind], outputs,
+        3, -128, 127,
+    )  # fmt: skip
+    stage = Requantize(kind, "m", "s", 3, -128, 127)
+    command = Matmul(
+        "product", "conv_2d", "x", "w", "b", "y", nest, "weight_stationary", *offsets, w_spec.bits,
+        0, stage, LaneWork(1, 1, 1),
+    )  # fmt: skip
+    exact = sums_written_out(nest, x, weights, offsets, bias)
+    never = bool(np.abs(exact).max() < 1 << (bits - 1))
+    taps = np.zeros((0, 0, 0), weights.dtype)
+    portable, fast = (np.zeros((*exact.shape,), np.int8) for _ in range(2))
+    counts = np.zeros(2, np.int64)
+    sums = np.zeros((nest.out_h * nest.out_w, outputs), np.int64)
+    run_sums(x, weights, taps, channels, nest, numerics, sums, portable, counts)
+    ready = packed.pack(command, weights, channels, x.dtype.kind == "i")
+    overflows = packed.run(ready, command, channels, numerics, never, x, fast)
+    np.testing.assert_array_equal(fast, portable)
+    assert overflows == counts[1]
+    low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+    wrapped = (exact - low) % (1 << bits) + low
+    assert overflows == int(((exact < low) | (exact > high)).sum())
+    apply = REQUANTIZERS[kind].apply
+    for index in np.ndindex(*exact.shape):
+        c = index[-1]
+        code = 3 + int(apply(np.int64(wrapped[index]), *(np.int64(v) for v in pairs[c])))
+        assert fast[index] == min(max(code, -128), 127)
+        if index[1] > 1:
+            break

@@ -74,7 +74,8 @@ def cache_state() -> Literal["warm", "cold", "none"]:
 
 
 def jit(function: _F) -> _F:
-    """Compile ``function`` with numba (no Python objects, cached, IEEE arithmetic as written).
+    """Compile ``function`` with numba (no Python objects, cached, IEEE arithmetic as written); other
+    threads run beside it.
 
     With ``NUMBA_DISABLE_JIT=1`` the function is returned as it is, so that the golden tests can run
     interpreted.
@@ -86,7 +87,9 @@ def jit(function: _F) -> _F:
         # Read by numba while it sets up the function's cache; restored so that other users of numba
         # in this process keep theirs.
         numba_config.CACHE_DIR = _CACHE_FOLDER or before
-        compiled = numba.njit(cache=_CACHE_FOLDER is not None, error_model="numpy")(function)
+        compiled = numba.njit(cache=_CACHE_FOLDER is not None, error_model="numpy", nogil=True)(
+            function
+        )
     finally:
         numba_config.CACHE_DIR = before
     return cast(_F, compiled)

@@ -2,8 +2,9 @@
 
 The image is copied once, with its padding around it, as unsigned bytes; weights are packed once, as signed
 ones. A window then is a few stretches of contiguous bytes at offsets that are the same for every pixel, and
-no tap is copied twice. With ``a`` and ``w`` the bytes, ``A`` and ``W`` what stands for 0 among them, over K
-terms (``terms``)
+no tap is copied twice. Where every window is a row of the ifmap by itself, as in 1 x 1 convolutions and
+fully connected layers, the rows of all samples are one matrix. With ``a`` and ``w`` the bytes, ``A`` and
+``W`` what stands for 0 among them, over K terms
 
     sum (a - A) (w - W)  =  sum a w  -  A sum w  -  W sum a  +  K A W
 
@@ -18,8 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from simulator.datapath import amx
 from simulator.datapath.matmul import Channels, Numerics
-from simulator.datapath.units import VNNI, chosen_unit
+from simulator.datapath.units import AMX, PORTABLE, chosen_unit
 from simulator.datapath.vnni import (
     LANES,
     PIXELS,
@@ -31,12 +33,12 @@ from simulator.datapath.vnni import (
     multiply_4,
     multiply_depthwise,
 )
-from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, requantize
+from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, NONE, requantize
 from simulator.fixedpoint.thresholds import THRESHOLDS, reached
 from simulator.fixedpoint.width import fits, wrap
 from simulator.jit import jit
 from simulator.program.commands import Matmul
-from simulator.program.nest import Nest
+from simulator.program.nest import Nest, untiled
 from simulator.tensor import TensorSpec
 
 _FLIP = 128  # from signed to unsigned bytes
@@ -45,6 +47,13 @@ _MOST_ROWS = max(ROWS.values())
 _ALIGNMENT = 64
 # Behind an image: what the last step of its last row reads beyond it.
 _SLACK = 64
+# Rows of a matrix at once: their bytes stay in the processor's second cache.
+_MATRIX_BYTES = 1 << 18
+_MOST_MATRIX_ROWS = 128
+# Bytes of a row that tiles take before they go on to the next rows: of 32 columns they stay in the first.
+_TILE_BYTES = 512
+# The output stages that have a loop of their own.
+_ANY, _DOUBLE, _NONE = range(3)
 
 
 class Layout(NamedTuple):
@@ -78,6 +87,8 @@ class Packed:
     ones: int
     finish: Finish
     depthwise: bool
+    matrix: bool
+    tiles: bool
 
 
 class Finish(NamedTuple):
@@ -102,7 +113,18 @@ def _aligned(size: int) -> np.ndarray:
 def packable(command: Matmul, weights: np.ndarray, ifmap: TensorSpec, sums: type) -> bool:
     """Whether the instruction gives the exact sums of ``command``, and is here."""
     bytes_only = weights.itemsize == 1 and ifmap.container.itemsize == 1
-    return chosen_unit() == VNNI and bytes_only and sums is np.int32
+    return chosen_unit() != PORTABLE and bytes_only and sums is np.int32
+
+
+def _is_matrix(nest: Nest) -> bool:
+    """Whether a window is a row of the ifmap, and each row is read once."""
+    if nest.groups > 1 or nest.pad_top or nest.pad_left:
+        return False
+    kernel, size = (nest.kernel_h, nest.kernel_w), (nest.in_h, nest.in_w)
+    out, stride = (nest.out_h, nest.out_w), (nest.stride_h, nest.stride_w)
+    pixel = kernel == (1, 1) and stride == (1, 1) and out == size
+    whole = kernel == size and out == (1, 1) and (nest.dilation_h, nest.dilation_w) == (1, 1)
+    return pixel or whole
 
 
 def _stretches(nest: Nest, width: int) -> tuple[np.ndarray, int]:
@@ -131,8 +153,10 @@ def pack(command: Matmul, weights: np.ndarray, channels: Channels, signed: bool)
     above = command.ifmap_offset + flip
     totals = values.sum(axis=(1, 2, 3)).reshape(-1)
     bias = channels.bias - above * totals + terms * above * zero
-    depthwise = nest.n == nest.k == 1 and nest.groups > 1
-    form = (_depthwise if depthwise else _dense)(nest, values, width)
+    depthwise, matrix = nest.n == nest.k == 1 and nest.groups > 1, _is_matrix(nest)
+    tiles = matrix and chosen_unit() == AMX
+    multiple = amx.BYTES // STEP if tiles else 1
+    form = _depthwise(nest, values, width) if depthwise else _dense(nest, values, width, multiple)
     joined = np.concatenate([*form.parts, form.ones])
     packed = _aligned(joined.size)
     packed[:] = joined
@@ -141,7 +165,7 @@ def pack(command: Matmul, weights: np.ndarray, channels: Channels, signed: bool)
     )
     return Packed(
         packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.size,
-        _finish_of(bias.astype(np.int32), channels), depthwise,
+        _finish_of(bias.astype(np.int32), channels), depthwise, matrix, tiles,
     )  # fmt: skip
 
 
@@ -155,9 +179,10 @@ class _Form(NamedTuple):
     steps: int
 
 
-def _dense(nest: Nest, values: np.ndarray, width: int) -> _Form:
+def _dense(nest: Nest, values: np.ndarray, width: int, multiple: int) -> _Form:
+    """``multiple``: of the steps of a stretch."""
     starts, length = _stretches(nest, width)
-    steps, columns = -(-length // STEP), _MOST_VECTORS * LANES
+    steps, columns = -(-length // (STEP * multiple)) * multiple, _MOST_VECTORS * LANES
     by_step = np.zeros((nest.groups, starts.size, steps * STEP, nest.n), np.int8)
     by_step[:, :, :length] = values.reshape(nest.groups, starts.size, length, nest.n)
     by_step = by_step.reshape(nest.groups, starts.size * steps, STEP, nest.n)
@@ -250,6 +275,15 @@ def _double_rounding(block, rows, columns, finish, numerics, out):
 
 
 @jit
+def _unrounded(block, rows, columns, bias, out):
+    """The sums themselves."""
+    for r in range(rows):
+        sums, codes = block[r], out[r]
+        for c in range(columns):
+            codes[c] = np.int32(sums[c] + bias[c])
+
+
+@jit
 def _any_rounding(block, rows, columns, first, bias, channels, numerics, out):
     """Any output stage; returns the overflows."""
     overflows = 0
@@ -319,14 +353,17 @@ def _addresses(image, nest, layout, pixel, count, rows):
 @jit
 def _finished(block, count, first, columns, stage, channels, numerics, codes):
     """The output stage of a block of sums; returns the overflows."""
-    finish, plain = stage
+    finish, way = stage
     own = Finish(
         finish.bias[first : first + columns], finish.multiplier[first : first + columns],
         finish.left[first : first + columns], finish.half[first : first + columns],
         finish.away[first : first + columns], finish.right[first : first + columns],
     )  # fmt: skip
-    if plain:
+    if way == _DOUBLE:
         _double_rounding(block, count, columns, own, numerics, codes)
+        return 0
+    if way == _NONE:
+        _unrounded(block, count, columns, own.bias, codes)
         return 0
     return _any_rounding(block, count, columns, first, own.bias, channels, numerics, codes)
 
@@ -334,7 +371,7 @@ def _finished(block, count, first, columns, stage, channels, numerics, codes):
 @jit
 def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
     """As :func:`run_packed`, of one input and one output channel in each group."""
-    layout, finish, spread, ones, plain = packed
+    layout, finish, spread, ones, way = packed
     first, columns, vectors, _ = blocks[0, 0]
     rows = np.zeros(PIXELS, np.int64)
     block = np.zeros((PIXELS, vectors * LANES), np.int32)
@@ -361,8 +398,76 @@ def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, num
                         block[r, c] -= np.int32(spread * totals[r, c])
             codes = out[sample, pixel : pixel + count, first : first + columns]
             overflows += _finished(
-                block, count, first, columns, (finish, plain), channels, numerics, codes
+                block, count, first, columns, (finish, way), channels, numerics, codes
             )
+    return overflows
+
+
+@jit
+def _fill_rows(image, x, flip):
+    """Rows (count, bytes) of unsigned bytes, one after the other."""
+    source, byte = x.reshape(-1), np.uint8(flip)
+    for i in range(source.size):
+        image[i] = source[i] ^ byte
+
+
+@jit
+def _multiply_tiles(left, depth, right, right_bytes, steps, sums, padded, columns):
+    """All rows of a chunk by up to two vectors of columns; addresses, and bytes from row to row."""
+    target, sum_bytes = sums
+    at_once = _TILE_BYTES // amx.BYTES
+    for step in range(0, steps, at_once):
+        count = min(at_once, steps - step)
+        weights = right + step * amx.ROWS * right_bytes
+        for r in range(0, padded, amx.BLOCK):
+            row, block = left + r * depth + step * amx.BYTES, target + r * sum_bytes
+            if step == 0 and columns == 2:
+                amx.start_32(row, depth, weights, right_bytes, count, block, sum_bytes)
+            elif step == 0:
+                amx.start_16(row, depth, weights, right_bytes, count, block, sum_bytes)
+            elif columns == 2:
+                amx.add_32(row, depth, weights, right_bytes, count, block, sum_bytes)
+            else:
+                amx.add_16(row, depth, weights, right_bytes, count, block, sum_bytes)
+
+
+@jit
+def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out):
+    """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels); the
+    ``image`` has room for whole tiles of rows. Returns the overflows."""
+    layout, finish, spread, ones, way = packed
+    rows, depth = x.shape[1], x.shape[2]
+    padded = -(-rows // amx.BLOCK) * amx.BLOCK
+    sums = np.zeros((padded, _MOST_VECTORS * LANES), np.int32)
+    totals = np.zeros((padded if spread != 0 else 0, LANES), np.int32)
+    base, left = weights.ctypes.data, image.ctypes.data
+    sum_bytes, steps = 4 * sums.shape[1], layout.steps * STEP // amx.BYTES
+    overflows = 0
+    amx.configure(tiles.ctypes.data)
+    for chunk in range(x.shape[0]):
+        _fill_rows(image, x[chunk], layout.flip)
+        if spread != 0:
+            target = totals.ctypes.data, amx.BYTES
+            _multiply_tiles(left, depth, base + ones, amx.BYTES, steps, target, padded, 1)
+        for j in range(blocks.shape[1]):
+            first, columns, vectors, offset = blocks[0, j]
+            for v in range(0, vectors, 2):
+                right = base + offset + v * amx.BYTES
+                target = sums.ctypes.data + v * amx.BYTES, sum_bytes
+                _multiply_tiles(
+                    left, depth, right, vectors * amx.BYTES, steps, target, padded,
+                    min(2, vectors - v),
+                )  # fmt: skip
+            if spread != 0:
+                for r in range(rows):
+                    less = np.int32(spread * totals[r, 0])
+                    for c in range(columns):
+                        sums[r, c] -= less
+            codes = out[chunk, :, first : first + columns]
+            overflows += _finished(
+                sums, rows, first, columns, (finish, way), channels, numerics, codes
+            )
+    amx.release()
     return overflows
 
 
@@ -370,7 +475,7 @@ def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, num
 def run_packed(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
     """The whole command: ``x`` (samples, in_h, in_w, channels) unsigned bytes, ``out`` (samples, pixels,
     channels); ``image`` is the padded image with its padding in place. Returns the overflows."""
-    layout, finish, spread, ones, plain = packed
+    layout, finish, spread, ones, way = packed
     rows = np.zeros(_MOST_ROWS, np.int64)
     block = np.zeros((_MOST_ROWS, _MOST_VECTORS * LANES), np.int32)
     pixels = nest.out_h * nest.out_w
@@ -402,7 +507,7 @@ def run_packed(x, image, weights, blocks, starts, packed, channels, nest, numeri
                                 block[r, c] -= less
                     codes = out[sample, pixel : pixel + count, first : first + columns]
                     overflows += _finished(
-                        block, count, first, columns, (finish, plain), channels, numerics, codes
+                        block, count, first, columns, (finish, way), channels, numerics, codes
                     )
     return overflows
 
@@ -412,15 +517,52 @@ def run(
     x: np.ndarray, out: np.ndarray,
 ) -> int:  # fmt: skip
     """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; returns overflowed outputs."""
-    nest, layout = command.nest._replace(batch=1), packed.layout
+    nest, way = command.nest._replace(batch=1), _ANY
+    if never_overflows and numerics.tail_from >= nest.groups * nest.n:
+        narrow = out.dtype == np.int32 and numerics.zero_point == 0
+        ways = {DOUBLE_ROUNDING: _DOUBLE, **({NONE: _NONE} if narrow else {})}
+        way = ways.get(numerics.requantizer, _ANY)
+    rest = packed.layout, packed.finish, packed.spread, packed.ones, way
+    bytes_ = x.view(np.uint8)
+    if packed.matrix:
+        return _run_matrix(packed, rest, command, channels, numerics, bytes_, out)
+    layout = packed.layout
     size = layout.height * layout.width * layout.channels
     pad = (command.pad_code + layout.flip) % 256
     image = np.full(size + _SLACK, pad, np.uint8)
-    last = numerics.tail_from >= nest.groups * nest.n
-    plain = never_overflows and last and numerics.requantizer == DOUBLE_ROUNDING
     kernel = run_depthwise if packed.depthwise else run_packed
     return kernel(
-        x.view(np.uint8), image, packed.weights, packed.blocks, packed.starts,
-        (layout, packed.finish, packed.spread, packed.ones, plain), channels, nest, numerics,
+        bytes_, image, packed.weights, packed.blocks, packed.starts, rest, channels, nest, numerics,
         out.reshape(out.shape[0], -1, out.shape[-1]),
     )  # fmt: skip
+
+
+def _run_matrix(
+    packed: Packed, rest: tuple, command: Matmul, channels: Channels, numerics: Numerics,
+    x: np.ndarray, out: np.ndarray,
+) -> int:  # fmt: skip
+    """The rows of all samples, as many at once as the caches hold."""
+    depth = command.nest.kernel_h * command.nest.kernel_w * command.nest.k
+    rows, codes = x.reshape(-1, depth), out.reshape(-1, out.shape[-1])
+    most = min(max(_MATRIX_BYTES // depth, amx.BLOCK), _MOST_MATRIX_ROWS)
+    whole = rows.shape[0] // most * most
+    overflows = 0
+    for start, end, size in ((0, whole, most), (whole, rows.shape[0], rows.shape[0] - whole)):
+        if start == end:
+            continue
+        part = rows[start:end].reshape(-1, size, depth)
+        target = codes[start:end].reshape(-1, size, codes.shape[1])
+        image = np.zeros((size + amx.BLOCK) * depth + _SLACK, np.uint8)
+        if packed.tiles:
+            overflows += run_tiles(
+                part, image, packed.weights, packed.blocks, amx.configuration(), rest, channels,
+                numerics, target,
+            )  # fmt: skip
+            continue
+        nest = untiled(out=(1, size), n=command.nest.n, k=depth, ifmap=(1, size))
+        layout = rest[0]._replace(height=1, width=size, channels=depth)
+        overflows += run_packed(
+            part[:, None], image, packed.weights, packed.blocks, packed.starts,
+            (layout, *rest[1:]), channels, nest, numerics, target,
+        )  # fmt: skip
+    return overflows

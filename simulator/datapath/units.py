@@ -1,5 +1,6 @@
 """Which of the processor's multipliers the products of 8-bit codes run on.
 
+``amx``: tiles of 16 rows of 64 bytes, 16384 products at once, for products of whole rows; the rest as
 ``vnni``: 64 products of unsigned by signed bytes at once, added to 16 sums (``vpdpbusd`` on 512 bits).
 ``portable``: the loops of ``matmul`` as numba compiles them for any processor, or as Python runs them. All
 give the same integers.
@@ -11,13 +12,15 @@ import os
 
 import llvmlite.binding as llvm
 
+from simulator.datapath import amx
 from simulator.errors import UsageError
 from simulator.jit import numba_config
 
 VARIABLE = "NPUSIM_KERNELS"
-PORTABLE, VNNI = "portable", "vnni"
-UNITS = (VNNI, PORTABLE)
-_NEEDED = {VNNI: ("avx512f", "avx512vnni")}
+PORTABLE, VNNI, AMX = "portable", "vnni", "amx"
+UNITS = (AMX, VNNI, PORTABLE)
+_VECTORS = ("avx512f", "avx512vnni")
+_NEEDED = {VNNI: _VECTORS, AMX: (*_VECTORS, "amx-tile", "amx-int8")}
 
 
 def available_units() -> tuple[str, ...]:
@@ -26,7 +29,10 @@ def available_units() -> tuple[str, ...]:
         return (PORTABLE,)  # interpreted, or compiled for another processor
     features = llvm.get_host_cpu_features()
     return tuple(
-        unit for unit in UNITS if all(features.get(name) for name in _NEEDED.get(unit, ()))
+        unit
+        for unit in UNITS
+        if all(features.get(name) for name in _NEEDED.get(unit, ()))
+        and (unit != AMX or amx.permitted())
     )
 
 

@@ -13,7 +13,7 @@ from random_layers import LAYERS
 from simulator.datapath import packed
 from simulator.datapath.machine import Machine, Values
 from simulator.datapath.matmul import Channels, Numerics, run_sums
-from simulator.datapath.units import PORTABLE, VARIABLE, VNNI, available_units, chosen_unit
+from simulator.datapath.units import PORTABLE, VARIABLE, available_units, chosen_unit
 from simulator.errors import UsageError
 from simulator.fixedpoint.requantize import KINDS, REQUANTIZERS
 from simulator.importers.tflite import read_tflite
@@ -22,9 +22,10 @@ from simulator.program.nest import Nest, untiled
 from simulator.tensor import TensorSpec
 
 PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected", "transpose_conv", "batch_matmul")
-PLAIN = [name for name in REQUANTIZERS if name not in ("none", "reduced_multiplier")]
-needs_vnni = pytest.mark.skipif(
-    VNNI not in available_units(), reason="this processor has no 512-bit dot products of bytes"
+PLAIN = [name for name in REQUANTIZERS if name != "reduced_multiplier"]
+FAST = [unit for unit in available_units() if unit != PORTABLE]
+needs_unit = pytest.mark.skipif(
+    not FAST, reason="this processor has no 512-bit dot products of bytes"
 )
 
 
@@ -39,13 +40,13 @@ def test_the_unit_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         chosen_unit()
 
 
-@needs_vnni
+@needs_unit
 @pytest.mark.parametrize("name", PRODUCTS)
 def test_layers_give_the_same_bits_on_every_unit(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used = 0
-    for seed in range(60):
+    for seed in range(40):
         rng = np.random.default_rng([seed, 4])
         layer = LAYERS[name](rng)
         wide = {
@@ -55,21 +56,27 @@ def test_layers_give_the_same_bits_on_every_unit(
         }
         program = compile_tightly(rng, read_tflite(layer.content, name), **wide)
         found: dict[str, Values] = {}
-        for unit in (VNNI, PORTABLE):
+        for unit in available_units():
             monkeypatch.setenv(VARIABLE, unit)
             machine = Machine(program)
-            used += unit == VNNI and any(p.packed for p in machine._products.values())
+            used += any(p.packed for p in machine._products.values())
             found[unit] = machine.run(layer.inputs)
-        assert found[VNNI].counts == found[PORTABLE].counts
-        for output, values in found[VNNI].outputs.items():
-            np.testing.assert_array_equal(values, found[PORTABLE].outputs[output], f"seed {seed}")
+        for unit in FAST:
+            assert found[unit].counts == found[PORTABLE].counts
+            for output, values in found[unit].outputs.items():
+                expected = found[PORTABLE].outputs[output]
+                np.testing.assert_array_equal(values, expected, f"{unit}, seed {seed}")
     assert used > 20 or name == "batch_matmul"
 
 
 @st.composite
 def nests(draw: st.DrawFn) -> Nest:
-    """Any convolution, its padding as large as one likes."""
+    """Any convolution, its padding as large as one likes; or a product of matrices."""
     size = st.integers(1, 9)
+    if draw(st.booleans()):
+        out = draw(st.integers(1, 40)), draw(size)
+        k, n = draw(st.integers(1, 700)), draw(st.integers(1, 150))
+        return untiled(out=out, n=n, k=k, ifmap=out)
     depthwise = draw(st.booleans())
     kernel, dilation = (draw(st.integers(1, 4)), draw(st.integers(1, 4))), draw(st.integers(1, 2))
     stride, pad = draw(st.integers(1, 3)), (draw(st.integers(0, 3)), draw(st.integers(0, 3)))
@@ -101,7 +108,20 @@ def sums_written_out(
     return total.reshape(samples, nest.out_h, nest.out_w, -1) + bias
 
 
-@needs_vnni
+def _on_every_unit(
+    command: Matmul, weights: np.ndarray, channels: Channels, numerics: Numerics, never: bool,
+    x: np.ndarray, expected: np.ndarray, overflows: int,
+) -> None:  # fmt: skip
+    for unit in FAST:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(VARIABLE, unit)
+            ready = packed.pack(command, weights, channels, x.dtype.kind == "i")
+        made = np.zeros_like(expected)
+        assert packed.run(ready, command, channels, numerics, never, x, made) == overflows
+        np.testing.assert_array_equal(made, expected, unit)
+
+
+@needs_unit
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)
 @given(
     nests(), st.sampled_from(["i8", "u8", "i4", "u3"]), st.sampled_from(["i8", "u8", "i2", "u4"]),
@@ -118,17 +138,20 @@ def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, se
     x = codes(x_spec, samples, nest.in_h, nest.in_w, nest.groups * nest.k)
     weights = codes(w_spec, nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n)
     offsets = int(codes(x_spec)), int(codes(w_spec)), int(codes(x_spec))
+    zero, low_code, high_code = (0, -(2**31), 2**31 - 1) if kind == "none" else (3, -128, 127)
     bias = rng.integers(-20_000, 20_000, outputs)
     scales = np.exp(rng.uniform(-10, 0.5, outputs))
     if kind == "power_of_two":
         scales = np.exp2(np.rint(np.log2(scales)))
+    if kind == "none":
+        scales[:] = 1
     pairs = np.array([REQUANTIZERS[kind].convert(float(s)) for s in scales], np.int64)
     channels = Channels(bias, pairs[:, 0].copy(), pairs[:, 1].copy(), np.zeros((0, 0), np.int64))
     numerics = Numerics(
         offsets[0], offsets[1], offsets[2], bits, False, 0, 4, KINDS[kind], KINDS[kind], outputs,
-        3, -128, 127,
+        zero, low_code, high_code,
     )  # fmt: skip
-    stage = Requantize(kind, "m", "s", 3, -128, 127)
+    stage = Requantize(kind, "m", "s", zero, low_code, high_code)
     command = Matmul(
         "product", "conv_2d", "x", "w", "b", "y", nest, "weight_stationary", *offsets, w_spec.bits,
         0, stage, LaneWork(1, 1, 1),
@@ -136,21 +159,18 @@ def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, se
     exact = sums_written_out(nest, x, weights, offsets, bias)
     never = bool(np.abs(exact).max() < 1 << (bits - 1))
     taps = np.zeros((0, 0, 0), weights.dtype)
-    portable, fast = (np.zeros((*exact.shape,), np.int8) for _ in range(2))
+    portable = np.zeros(exact.shape, np.int32 if kind == "none" else np.int8)
     counts = np.zeros(2, np.int64)
     sums = np.zeros((nest.out_h * nest.out_w, outputs), np.int64)
     run_sums(x, weights, taps, channels, nest, numerics, sums, portable, counts)
-    ready = packed.pack(command, weights, channels, x.dtype.kind == "i")
-    overflows = packed.run(ready, command, channels, numerics, never, x, fast)
-    np.testing.assert_array_equal(fast, portable)
-    assert overflows == counts[1]
+    _on_every_unit(command, weights, channels, numerics, never, x, portable, int(counts[1]))
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     wrapped = (exact - low) % (1 << bits) + low
-    assert overflows == int(((exact < low) | (exact > high)).sum())
+    assert counts[1] == int(((exact < low) | (exact > high)).sum())
     apply = REQUANTIZERS[kind].apply
     for index in np.ndindex(*exact.shape):
         c = index[-1]
-        code = 3 + int(apply(np.int64(wrapped[index]), *(np.int64(v) for v in pairs[c])))
-        assert fast[index] == min(max(code, -128), 127)
+        code = zero + int(apply(np.int64(wrapped[index]), *(np.int64(v) for v in pairs[c])))
+        assert portable[index] == min(max(code, low_code), high_code)
         if index[1] > 1:
             break

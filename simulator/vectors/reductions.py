@@ -61,6 +61,8 @@ def _along_axes(operator: str, scaled: bool, types: Sequence[str] = CODES) -> Ca
         if scaled and dtype != "f32":
             s_out = ratio_near_tie(rng, s_in) if kind in ("ties", "one_ulp") else any_scale(rng)
             z_out = any_zero_point(rng, dtype, kind)
+            if profile == "onnxruntime":  # which refuses means of 256 output codes per input code
+                s_out = max(s_out, real(s_in / 200))
         if kind == "one_ulp":
             s_in = next_scale(s_in, int(rng.choice([-1, 1])))
         x, result = Operand("x", shape, dtype, (s_in,), z_in), Result(dtype, s_out, z_out)

@@ -52,10 +52,12 @@ infer = _reduction.infer
 
 def _layout(graph: Graph, node: Node) -> tuple[tuple[int, ...], bool] | None:
     """The file's order of our axes, and whether the reduced ones are its last; None if they are neither
-    its last nor its first. Axes of 1 do not count."""
+    its last nor its first. Axes of 1 that stay do not count before all others."""
     tensor, reduced = graph.tensors[node.inputs[0]], _reduction.axes(graph, node)
     order = tensor.file_axes or tuple(range(len(tensor.spec.shape)))
-    kinds = [a in reduced for a in order if tensor.spec.shape[a] > 1]
+    alone = [tensor.spec.shape[a] == 1 and a not in reduced for a in order]
+    leading = alone.index(False) if False in alone else 0
+    kinds = [a in reduced for a in order[leading:]]
     if kinds == sorted(kinds):
         return order, True
     return (order, False) if kinds == sorted(kinds, reverse=True) else None

@@ -1,4 +1,8 @@
-"""RESIZE_NEAREST_NEIGHBOR as ONNX Runtime's Resize (nearest), which moves codes."""
+"""RESIZE_NEAREST_NEIGHBOR as ONNX Runtime's Resize (nearest), which moves codes.
+
+Positions are float32; where it rounds them, those within a millionth of a half are taken for halves
+(1.32.0, by run).
+"""
 
 from __future__ import annotations
 
@@ -18,6 +22,7 @@ from simulator.program.commands import LaneWork
 SUMMARY = "image of another size, each pixel the nearest of the input's"
 COMMAND = "vector resize_nearest; host resize_nearest for numbers"
 PROFILES = {"onnxruntime": RUN}
+_HALF = 1e-6
 _MODES = ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")
 
 
@@ -43,7 +48,7 @@ def _places(node: Node, size: int, out: int) -> list[int]:
             nearest = math.ceil(at)
         elif mode == "floor":
             nearest = down
-        elif at - down == 0.5:
+        elif abs(at - down - 0.5) < _HALF:
             nearest = down if mode == "round_prefer_floor" else down + 1
         else:
             nearest = math.floor(at + 0.5)

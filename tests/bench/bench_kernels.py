@@ -1,0 +1,241 @@
+"""How fast the datapath computes: products of matrices, and whole networks, next to the runtimes.
+
+    python tests/bench/bench_kernels.py [--repeats 15] [--samples 32] [MODEL ...]
+
+One thread, CPU time, medians, and what is compared in the same run by turns. Prints ratios; asserts
+nothing but that results are equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from simulator.datapath import amx, packed, units, vnni
+from simulator.datapath.machine import Machine
+from simulator.datapath.matmul import Channels, Numerics
+from simulator.fixedpoint.requantize import KINDS
+from simulator.hwconfig import load_device
+from simulator.npu import compile, load_model
+from simulator.program.commands import LaneWork, Matmul, Requantize
+from simulator.program.nest import untiled
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
+MODELS = [
+    DATA / "mlperf_tiny/pretrainedResnet_quant.tflite", DATA / "mlperf_tiny/kws_ref_model.tflite",
+    DATA / "mlperf_tiny/vww_96_int8.tflite", DATA / "coral/tf2_mobilenet_v2_1.0_224_ptq.tflite",
+]  # fmt: skip
+SIZES = (512, 1024)
+_LOW, _HIGH = -(2**31), 2**31 - 1
+
+
+def medians(repeats: int, **parts: Callable[[], Any]) -> dict[str, float]:
+    """Seconds of CPU time of each of ``parts``, run by turns."""
+    spent: dict[str, list[float]] = {name: [] for name in parts}
+    for part in parts.values():
+        part()
+    for _ in range(repeats):
+        for name, part in parts.items():
+            start = time.process_time()
+            part()
+            spent[name].append(time.process_time() - start)
+    return {name: statistics.median(values) for name, values in spent.items()}
+
+
+# --- products of matrices ------------------------------------------------------------------------
+
+
+@intrinsic
+def _dots(typing: Any, rounds: Any) -> Any:
+    """``rounds`` times 24 dot products of registers, nothing read or written."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        kind, index = ir.VectorType(ir.IntType(32), vnni.LANES), ir.IntType(64)
+        name = "llvm.x86.avx512.vpdpbusd.512"
+        known = builder.module.globals.get(name)
+        dot = known or ir.Function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
+        operand = builder.insert_element(
+            ir.Constant(kind, [1] * vnni.LANES), builder.trunc(values[0], ir.IntType(32)), index(0)
+        )
+        entry, loop = builder.block, builder.function.append_basic_block("loop")
+        done = builder.function.append_basic_block("done")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        count, sums = builder.phi(index), [builder.phi(kind) for _ in range(24)]
+        added = [builder.call(dot, [value, operand, operand]) for value in sums]
+        following = builder.add(count, index(1))
+        count.add_incoming(index(0), entry)
+        count.add_incoming(following, loop)
+        for value, new in zip(sums, added, strict=True):
+            value.add_incoming(operand, entry)
+            value.add_incoming(new, loop)
+        builder.cbranch(builder.icmp_signed("<", following, values[0]), loop, done)
+        builder.position_at_end(done)
+        total = added[0]
+        for value in added[1:]:
+            total = builder.add(total, value)
+        return builder.sext(builder.extract_element(total, index(0)), index)
+
+    return types.int64(types.int64), generate
+
+
+@njit
+def _dot_peak(rounds: int) -> int:
+    return _dots(rounds)  # type: ignore[call-arg]
+
+
+@njit
+def _tile_peak(depth: int, rows: np.ndarray, block: np.ndarray, tiles: np.ndarray) -> None:
+    """The tiles of one block again and again, in the first cache: what loading them allows at most."""
+    amx.configure(tiles.ctypes.data)
+    address, sums = rows.ctypes.data, block.ctypes.data
+    amx.start_32(address, 0, address, 0, depth, sums, 128)
+    amx.release()
+
+
+def peak(unit: str) -> float:
+    """Multiply-accumulates per second of CPU time that the unit can do."""
+    if unit == units.AMX:
+        rows = np.zeros(1 << 21, np.uint8)
+        block, tiles, steps = np.zeros((32, 32), np.int32), amx.configuration(), 1 << 14
+        spent = medians(9, tile=lambda: _tile_peak(steps, rows, block, tiles))["tile"]
+        return 32 * 32 * 64 * steps / spent
+    rounds = 1 << 18
+    spent = medians(9, dot=lambda: _dot_peak(rounds))["dot"]
+    return 24 * 64 * rounds / spent
+
+
+def product(
+    size: int, weights: np.ndarray, signed: bool
+) -> Callable[[np.ndarray, np.ndarray], int]:
+    """x (1, 1, size, size) by packed weights, int32 sums into y."""
+    nest = untiled(out=(1, size), n=size, k=size, ifmap=(1, size))
+    nothing, none = np.zeros(size, np.int64), KINDS["none"]
+    channels = Channels(nothing, nothing + 1, nothing, np.zeros((0, 0), np.int64))
+    numerics = Numerics(0, 0, 0, 32, False, 0, 4, none, none, size, 0, _LOW, _HIGH)
+    stage = Requantize("none", "m", "s", 0, _LOW, _HIGH)
+    command = Matmul(
+        "gemm", "fully_connected", "x", "w", "b", "y", nest, "weight_stationary", 0, 0, 0, 8, 0, stage,
+        LaneWork(1, 1, 1),
+    )  # fmt: skip
+    ready = packed.pack(command, weights.reshape(1, 1, 1, size, size), channels, signed)
+    return lambda x, y: packed.run(ready, command, channels, numerics, True, x, y)
+
+
+def runtime_product(weights: np.ndarray, kind: type) -> Callable[[np.ndarray], np.ndarray]:
+    """ONNX Runtime's MatMulInteger on one thread."""
+    import onnx
+    import onnxruntime
+
+    size, helper = weights.shape[0], onnx.helper
+    code = {np.uint8: onnx.TensorProto.UINT8, np.int8: onnx.TensorProto.INT8}[kind]
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "gemm",
+        [helper.make_tensor_value_info("x", code, [size, size])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT32, [size, size])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda x: np.asarray(session.run(None, {"x": x})[0])
+
+
+def matrices(repeats: int) -> None:
+    unit = units.chosen_unit()
+    most = peak(unit) if unit != units.PORTABLE else float("nan")
+    print(f"unit {unit}: at most {most / 1e9:.0f} GMAC/s")
+    rng = np.random.default_rng(0)
+    for size in SIZES:
+        weights = rng.integers(-64, 64, (size, size)).astype(np.int8)
+        against: dict[str, float] = {}
+        for kind in (np.uint8, np.int8):
+            x = rng.integers(0, 127, (1, 1, size, size)).astype(kind)
+            y = np.zeros((1, 1, size, size), np.int32)
+            ours, theirs = product(size, weights, kind is np.int8), runtime_product(weights, kind)
+            ours(x, y)
+            assert np.array_equal(y[0, 0], theirs(x[0, 0]))
+            spent = medians(repeats, ours=lambda: ours(x, y), theirs=lambda: theirs(x[0, 0]))  # noqa: B023
+            rate, other = (size**3 / spent[name] / 1e9 for name in ("ours", "theirs"))
+            against[kind.__name__] = other
+            print(
+                f"  {size}^3 {kind.__name__} x int8: {rate:.0f} GMAC/s, {100e9 * rate / most:.0f} % of the "
+                f"most; ONNX Runtime {other:.0f}: {rate / other:.2f} times as fast, "
+                f"{rate / against['uint8']:.2f} times its uint8"
+            )
+
+
+# --- networks ------------------------------------------------------------------------------------
+
+
+def runtime_model(path: Path, kernels: str) -> Callable[[np.ndarray], np.ndarray]:
+    """LiteRT on one thread, one sample after the other."""
+    from ai_edge_litert import interpreter
+
+    kind = interpreter.OpResolverType[kernels]
+    runtime = interpreter.Interpreter(str(path), num_threads=1, experimental_op_resolver_type=kind)
+    runtime.allocate_tensors()
+    (source,), target = runtime.get_input_details(), runtime.get_output_details()[0]
+
+    def run(x: np.ndarray) -> np.ndarray:
+        found = []
+        for row in x:
+            runtime.set_tensor(source["index"], row.reshape(source["shape"]))
+            runtime.invoke()
+            found.append(runtime.get_tensor(target["index"]))
+        return np.stack(found)
+
+    return run
+
+
+def networks(paths: list[Path], repeats: int, samples: int) -> None:
+    for path in paths:
+        program = compile(load_model(path), load_device("edge-stick"))
+        machine, name = Machine(program), program.inputs[0]
+        spec = program.placements[name].spec
+        x = np.random.default_rng(0).integers(
+            spec.minimum, spec.maximum, (samples, *spec.shape), spec.container, endpoint=True
+        )
+        reference, fast = (runtime_model(path, k) for k in ("BUILTIN_REF", "BUILTIN"))
+        few = x[: max(1, samples // 8)]
+
+        def ours(x: np.ndarray = x, machine: Machine = machine, name: str = name) -> np.ndarray:
+            (found,) = machine.run({name: x}).outputs.values()
+            return found
+
+        assert np.array_equal(ours(few).reshape(-1), reference(few).reshape(-1))
+        spent = medians(
+            repeats, ours=ours, reference=lambda: reference(few), xnnpack=lambda: fast(x)  # noqa: B023
+        )  # fmt: skip
+        each = {n: 1e3 * s / (few if n == "reference" else x).shape[0] for n, s in spent.items()}
+        print(
+            f"  {path.stem}: {each['ours']:.3f} ms an image; LiteRT's reference kernels "
+            f"{each['reference']:.2f}: {each['reference'] / each['ours']:.0f} times as fast; XNNPACK "
+            f"{each['xnnpack']:.3f}: {each['xnnpack'] / each['ours']:.2f} times as fast"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="How fast the datapath computes.")
+    parser.add_argument("models", nargs="*", type=Path, default=MODELS)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--samples", type=int, default=32, help="images at once")
+    options = parser.parse_args()
+    matrices(options.repeats)
+    networks([p for p in options.models if p.exists()], options.repeats, options.samples)
+
+
+if __name__ == "__main__":
+    main()

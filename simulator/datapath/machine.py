@@ -63,10 +63,11 @@ class _Product:
 
 
 class Machine:
-    """A program made ready; :meth:`run` may be called any number of times."""
+    """A program made ready; :meth:`run` may be called any number of times, one at a time."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self._memory: Memory | None = None
         self._products = {
             i: _prepare(program, command, program.constants[inner.weights])
             for i, command in enumerate(program.commands)
@@ -107,7 +108,7 @@ class Machine:
         program = self.program
         places = program.placements
         samples = next(iter(inputs.values())).shape[0]
-        memory = Memory(program, samples)
+        memory = self._memory_for(samples)
         kept: dict[str, np.ndarray] = {}
         for name, values in program.constants.items():
             if name in places:
@@ -125,11 +126,17 @@ class Machine:
         left = {name: memory.read(places[name])[-1] for name in program.states}
         return Values(outputs, kept, tuple(counts), left)
 
+    def _memory_for(self, samples: int) -> Memory:
+        if self._memory is None or self._memory.samples != samples:
+            self._memory = Memory(self.program, samples)
+        else:
+            self._memory.forget()
+        return self._memory
+
     def _execute(self, index: int, command: Command, memory: Memory) -> CommandCounts:
         places = self.program.placements
-        operands = [memory.read(places[name]) for name in command.inputs]
-        spec = places[command.ofmap].spec
-        out = np.zeros((operands[0].shape[0], *spec.shape), spec.container)
+        operands = [memory.operand(places[name], slot) for slot, name in enumerate(command.inputs)]
+        out = memory.result(places[command.ofmap])
         inner = _inner(command)
         done_macs = overflows = 0
         if isinstance(inner, Matmul) and inner.weights_made:

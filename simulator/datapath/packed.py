@@ -27,6 +27,8 @@ from simulator.datapath.vnni import (
     PIXELS,
     ROWS,
     STEP,
+    copy_bytes,
+    finish_bytes,
     multiply_1,
     multiply_2,
     multiply_3,
@@ -37,13 +39,15 @@ from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, NONE, requantize
 from simulator.fixedpoint.thresholds import THRESHOLDS, reached
 from simulator.fixedpoint.width import fits, wrap
 from simulator.jit import jit
-from simulator.program.commands import Matmul
+from simulator.program.commands import Matmul, Requantize
 from simulator.program.nest import Nest, untiled
 from simulator.tensor import TensorSpec
 
 _FLIP = 128  # from signed to unsigned bytes
 _MOST_VECTORS = 4
-_MOST_ROWS = max(ROWS.values())
+# Pixels whose sums wait for the output stage together: a multiple of the rows of every block.
+_STRIP = 48
+_BLOCK_BYTES = 4 * LANES * _MOST_VECTORS  # from one row of sums to the next
 _ALIGNMENT = 64
 # Behind an image: what the last step of its last row reads beyond it.
 _SLACK = 64
@@ -53,7 +57,7 @@ _MOST_MATRIX_ROWS = 128
 # Bytes of a row that tiles take before they go on to the next rows: of 32 columns they stay in the first.
 _TILE_BYTES = 512
 # The output stages that have a loop of their own.
-_ANY, _DOUBLE, _NONE = range(3)
+_ANY, _DOUBLE, _NONE, _DOUBLE_BYTES = range(4)
 
 
 class Layout(NamedTuple):
@@ -77,6 +81,7 @@ class Packed:
     ``blocks``: (first channel, columns, registers, offset of its bytes) of each block of output channels,
     (blocks, 4) for each group; ``starts`` (groups, stretches) of each group's window in the image.
     ``spread``: W; ``ones``: offset of weights of 1, to sum ``a``. A ``depthwise`` one has a block of all.
+    ``numbers`` (groups, blocks, 8) are what ``finish_bytes`` takes: addresses within ``finish``.
     """
 
     weights: np.ndarray
@@ -89,6 +94,7 @@ class Packed:
     depthwise: bool
     matrix: bool
     tiles: bool
+    numbers: np.ndarray
 
 
 class Finish(NamedTuple):
@@ -101,6 +107,7 @@ class Finish(NamedTuple):
     half: np.ndarray
     away: np.ndarray
     right: np.ndarray
+    half_and_zero: np.ndarray  # the same with the output's zero point
 
 
 def _aligned(size: int) -> np.ndarray:
@@ -163,9 +170,10 @@ def pack(command: Matmul, weights: np.ndarray, channels: Channels, signed: bool)
     layout = Layout(
         height, width, nest.groups * nest.k, flip, form.steps, *(ROWS[v] for v in (1, 2, 3, 4))
     )
+    finish = _finish_of(bias, channels, command.requantize.zero_point)
     return Packed(
-        packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.size,
-        _finish_of(bias.astype(np.int32), channels), depthwise, matrix, tiles,
+        packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.size, finish,
+        depthwise, matrix, tiles, _numbers(finish, form.blocks, command.requantize),
     )  # fmt: skip
 
 
@@ -227,13 +235,27 @@ def _depthwise(nest: Nest, values: np.ndarray, width: int) -> _Form:
     return _Form([weights], ones, blocks, starts[None, :], steps)
 
 
-def _finish_of(bias: np.ndarray, channels: Channels) -> Finish:
+def _finish_of(bias: np.ndarray, channels: Channels, zero: int) -> Finish:
+    """Behind the last channel is room for a whole register."""
     shift = channels.shift if channels.multiplier.any() else np.zeros_like(channels.shift)
     left, right = np.maximum(shift, 0), np.clip(-shift, 0, 62)
-    return Finish(
-        bias, channels.multiplier.astype(np.int32), left.astype(np.int32),
-        np.where(right > 0, 1 << np.maximum(right - 1, 0), 0), np.where(right > 0, -1, 0), right,
+    half = np.where(right > 0, 1 << np.maximum(right - 1, 0), 0)
+    found = (
+        bias.astype(np.int32), channels.multiplier.astype(np.int32), left.astype(np.int32), half,
+        np.where(right > 0, -1, 0), right, half + (zero << np.minimum(right, 31)),
     )  # fmt: skip
+    return Finish(*(np.concatenate([part, np.zeros(LANES, part.dtype)]) for part in found))
+
+
+def _numbers(finish: Finish, blocks: np.ndarray, stage: Requantize) -> np.ndarray:
+    parts = (
+        finish.bias, finish.multiplier, finish.left, finish.half_and_zero, finish.away, finish.right
+    )  # fmt: skip
+    found = np.zeros((*blocks.shape[:2], 8), np.int64)
+    for place, part in enumerate(parts):
+        found[..., place] = part.ctypes.data + part.itemsize * blocks[..., 0]
+    found[..., 6:] = stage.clamp_min, stage.clamp_max
+    return found
 
 
 # --- kernels -------------------------------------------------------------------------------------
@@ -242,16 +264,13 @@ def _finish_of(bias: np.ndarray, channels: Channels) -> Finish:
 @jit
 def _fill(image, x, nest, layout):
     """The pixels of ``x`` (in_h, in_w, channels) of unsigned bytes into the padded image, flat."""
-    flip = np.uint8(layout.flip)
     row = layout.width * layout.channels
     first = max(0, -nest.pad_left)
-    count = (min(nest.in_w, layout.width - nest.pad_left) - first) * layout.channels
+    count = max(0, min(nest.in_w, layout.width - nest.pad_left) - first) * layout.channels
     for iy in range(max(0, -nest.pad_top), min(nest.in_h, layout.height - nest.pad_top)):
         at = (iy + nest.pad_top) * row + (nest.pad_left + first) * layout.channels
-        target = image[at : at + count]
-        source = x[iy].reshape(-1)[first * layout.channels :]
-        for i in range(count):
-            target[i] = source[i] ^ flip
+        start = (iy * nest.in_w + first) * layout.channels
+        copy_bytes(image.ctypes.data + at, x.ctypes.data + start, count, layout.flip, 0, 0, 0)
 
 
 @jit
@@ -319,18 +338,16 @@ def _rows_of(layout, vectors):
 
 
 @jit
-def _multiply(vectors, rows, starts, steps, weights, block):
-    """A block of sums from the addresses in ``rows``."""
-    target, bytes_ = block.ctypes.data, 4 * block.shape[1]
-    addresses, offsets = rows.ctypes.data, starts.ctypes.data
+def _multiply(vectors, rows, starts, stretches, steps, weights, block):
+    """A block of sums from the row addresses at ``rows``; all are addresses and counts."""
     if vectors == 1:
-        multiply_1(addresses, offsets, starts.size, steps, weights, target, bytes_)
+        multiply_1(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
     elif vectors == 2:
-        multiply_2(addresses, offsets, starts.size, steps, weights, target, bytes_)
+        multiply_2(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
     elif vectors == 3:
-        multiply_3(addresses, offsets, starts.size, steps, weights, target, bytes_)
+        multiply_3(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
     else:
-        multiply_4(addresses, offsets, starts.size, steps, weights, target, bytes_)
+        multiply_4(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
 
 
 @jit
@@ -340,75 +357,84 @@ def _addresses(image, nest, layout, pixel, count, rows):
     down = nest.stride_h * layout.width * layout.channels
     across = nest.stride_w * layout.channels
     at = image.ctypes.data + oy * down + ox * across
-    for r in range(rows.size):
+    for r in range(count):
         rows[r] = at
-        if r + 1 < count:
-            ox += 1
-            at += across
-            if ox == nest.out_w:
-                ox = 0
-                at += down - nest.out_w * across
+        ox += 1
+        at += across
+        if ox == nest.out_w:
+            ox = 0
+            at += down - nest.out_w * across
+    for r in range(count, rows.size):
+        rows[r] = rows[count - 1]
+
+
+@jit
+def _less(sums, rows, columns, spread, totals):
+    """Take W sum a from the sums: ``totals`` (rows, 1 or columns)."""
+    for r in range(rows):
+        for c in range(columns):
+            sums[r, c] -= np.int32(spread * totals[r, min(c, totals.shape[1] - 1)])
 
 
 @jit
 def _finished(block, count, first, columns, stage, channels, numerics, codes):
-    """The output stage of a block of sums; returns the overflows."""
-    finish, way = stage
-    own = Finish(
-        finish.bias[first : first + columns], finish.multiplier[first : first + columns],
-        finish.left[first : first + columns], finish.half[first : first + columns],
-        finish.away[first : first + columns], finish.right[first : first + columns],
-    )  # fmt: skip
+    """The output stage of a block of sums; returns the overflows. ``stage`` is the whole command's, and
+    the addresses of the block's part of it."""
+    finish, way, numbers = stage
+    if way == _DOUBLE_BYTES:
+        finish_bytes(
+            block.ctypes.data, block.strides[0], count, columns, numbers.ctypes.data,
+            codes.ctypes.data, codes.strides[0],
+        )  # fmt: skip
+        return 0
     if way == _DOUBLE:
+        own = Finish(
+            finish.bias[first : first + columns], finish.multiplier[first : first + columns],
+            finish.left[first : first + columns], finish.half[first : first + columns],
+            finish.away[first : first + columns], finish.right[first : first + columns],
+            finish.half_and_zero,
+        )  # fmt: skip
         _double_rounding(block, count, columns, own, numerics, codes)
         return 0
+    bias = finish.bias[first : first + columns]
     if way == _NONE:
-        _unrounded(block, count, columns, own.bias, codes)
+        _unrounded(block, count, columns, bias, codes)
         return 0
-    return _any_rounding(block, count, columns, first, own.bias, channels, numerics, codes)
+    return _any_rounding(block, count, columns, first, bias, channels, numerics, codes)
 
 
 @jit
 def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
     """As :func:`run_packed`, of one input and one output channel in each group."""
-    layout, finish, spread, ones, way = packed
+    layout, finish, spread, ones, way, numbers = packed
     first, columns, vectors, _ = blocks[0, 0]
-    rows = np.zeros(PIXELS, np.int64)
-    block = np.zeros((PIXELS, vectors * LANES), np.int32)
-    totals = np.zeros((PIXELS if spread != 0 else 0, vectors * LANES), np.int32)
-    pixels, bytes_ = nest.out_h * nest.out_w, 4 * block.shape[1]
-    base = weights.ctypes.data
+    rows = np.zeros(_STRIP, np.int64)
+    sums = np.zeros((_STRIP, vectors * LANES), np.int32)
+    totals = np.zeros((_STRIP if spread != 0 else 0, vectors * LANES), np.int32)
+    pixels, bytes_ = nest.out_h * nest.out_w, 4 * sums.shape[1]
+    base, offsets, addresses = weights.ctypes.data, starts.ctypes.data, rows.ctypes.data
+    target, other = sums.ctypes.data, totals.ctypes.data
     overflows = 0
     for sample in range(x.shape[0]):
         _fill(image, x[sample], nest, layout)
-        for pixel in range(0, pixels, PIXELS):
-            count = min(PIXELS, pixels - pixel)
+        for pixel in range(0, pixels, _STRIP):
+            count = min(_STRIP, pixels - pixel)
             _addresses(image, nest, layout, pixel, count, rows)
-            multiply_depthwise(
-                rows.ctypes.data, starts.ctypes.data, vectors, layout.steps, base,
-                block.ctypes.data, bytes_,
-            )  # fmt: skip
-            if spread != 0:
+            for r in range(0, count, PIXELS):
+                at = addresses + 8 * r
                 multiply_depthwise(
-                    rows.ctypes.data, starts.ctypes.data, vectors, layout.steps, base + ones,
-                    totals.ctypes.data, bytes_,
-                )  # fmt: skip
-                for r in range(count):
-                    for c in range(columns):
-                        block[r, c] -= np.int32(spread * totals[r, c])
+                    at, offsets, vectors, layout.steps, base, target + r * bytes_, bytes_
+                )
+                if spread != 0:
+                    multiply_depthwise(
+                        at, offsets, vectors, layout.steps, base + ones, other + r * bytes_, bytes_
+                    )
+            if spread != 0:
+                _less(sums, count, columns, spread, totals)
+            stage = finish, way, numbers[0, 0]
             codes = out[sample, pixel : pixel + count, first : first + columns]
-            overflows += _finished(
-                block, count, first, columns, (finish, way), channels, numerics, codes
-            )
+            overflows += _finished(sums, count, first, columns, stage, channels, numerics, codes)
     return overflows
-
-
-@jit
-def _fill_rows(image, x, flip):
-    """Rows (count, bytes) of unsigned bytes, one after the other."""
-    source, byte = x.reshape(-1), np.uint8(flip)
-    for i in range(source.size):
-        image[i] = source[i] ^ byte
 
 
 @jit
@@ -435,7 +461,7 @@ def _multiply_tiles(left, depth, right, right_bytes, steps, sums, padded, column
 def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out):
     """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels); the
     ``image`` has room for whole tiles of rows. Returns the overflows."""
-    layout, finish, spread, ones, way = packed
+    layout, finish, spread, ones, way, numbers = packed
     rows, depth = x.shape[1], x.shape[2]
     padded = -(-rows // amx.BLOCK) * amx.BLOCK
     sums = np.zeros((padded, _MOST_VECTORS * LANES), np.int32)
@@ -445,7 +471,7 @@ def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out)
     overflows = 0
     amx.configure(tiles.ctypes.data)
     for chunk in range(x.shape[0]):
-        _fill_rows(image, x[chunk], layout.flip)
+        copy_bytes(left, x[chunk].ctypes.data, rows * depth, layout.flip, 0, 0, 0)
         if spread != 0:
             target = totals.ctypes.data, amx.BYTES
             _multiply_tiles(left, depth, base + ones, amx.BYTES, steps, target, padded, 1)
@@ -459,14 +485,9 @@ def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out)
                     min(2, vectors - v),
                 )  # fmt: skip
             if spread != 0:
-                for r in range(rows):
-                    less = np.int32(spread * totals[r, 0])
-                    for c in range(columns):
-                        sums[r, c] -= less
-            codes = out[chunk, :, first : first + columns]
-            overflows += _finished(
-                sums, rows, first, columns, (finish, way), channels, numerics, codes
-            )
+                _less(sums, rows, columns, spread, totals[:, :1])
+            stage, codes = (finish, way, numbers[0, j]), out[chunk, :, first : first + columns]
+            overflows += _finished(sums, rows, first, columns, stage, channels, numerics, codes)
     amx.release()
     return overflows
 
@@ -475,39 +496,38 @@ def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out)
 def run_packed(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
     """The whole command: ``x`` (samples, in_h, in_w, channels) unsigned bytes, ``out`` (samples, pixels,
     channels); ``image`` is the padded image with its padding in place. Returns the overflows."""
-    layout, finish, spread, ones, way = packed
-    rows = np.zeros(_MOST_ROWS, np.int64)
-    block = np.zeros((_MOST_ROWS, _MOST_VECTORS * LANES), np.int32)
-    pixels = nest.out_h * nest.out_w
-    totals = np.zeros(pixels if spread != 0 else 0, np.int32)
-    base = weights.ctypes.data
+    layout, finish, spread, ones, way, numbers = packed
+    rows = np.zeros(_STRIP, np.int64)
+    sums = np.zeros((_STRIP, _MOST_VECTORS * LANES), np.int32)
+    totals = np.zeros((_STRIP if spread != 0 else 0, _MOST_VECTORS * LANES), np.int32)
+    pixels, stretches = nest.out_h * nest.out_w, starts.shape[1]
+    base, addresses = weights.ctypes.data, rows.ctypes.data
+    target, other = sums.ctypes.data, totals.ctypes.data
     overflows = 0
     for sample in range(x.shape[0]):
         _fill(image, x[sample], nest, layout)
-        for g in range(blocks.shape[0]):
-            if spread != 0:
-                size = _rows_of(layout, 1)
-                for pixel in range(0, pixels, size):
-                    count = min(size, pixels - pixel)
-                    _addresses(image, nest, layout, pixel, count, rows[:size])
-                    _multiply(1, rows, starts[g], layout.steps, base + ones, block)
-                    for r in range(count):
-                        totals[pixel + r] = block[r, 0]
-            for j in range(blocks.shape[1]):
-                first, columns, vectors, offset = blocks[g, j]
-                size = _rows_of(layout, vectors)
-                for pixel in range(0, pixels, size):
-                    count = min(size, pixels - pixel)
-                    _addresses(image, nest, layout, pixel, count, rows[:size])
-                    _multiply(vectors, rows, starts[g], layout.steps, base + offset, block)
+        for pixel in range(0, pixels, _STRIP):
+            count = min(_STRIP, pixels - pixel)
+            _addresses(image, nest, layout, pixel, count, rows)
+            for g in range(blocks.shape[0]):
+                offsets = starts.ctypes.data + 8 * g * stretches
+                if spread != 0:
+                    for r in range(0, count, _rows_of(layout, 1)):
+                        at, block = addresses + 8 * r, other + r * _BLOCK_BYTES
+                        _multiply(1, at, offsets, stretches, layout.steps, base + ones, block)
+                for j in range(blocks.shape[1]):
+                    first, columns, vectors, offset = blocks[g, j]
+                    for r in range(0, count, _rows_of(layout, vectors)):
+                        at, block = addresses + 8 * r, target + r * _BLOCK_BYTES
+                        _multiply(
+                            vectors, at, offsets, stretches, layout.steps, base + offset, block
+                        )
                     if spread != 0:
-                        for r in range(count):
-                            less = np.int32(spread * totals[pixel + r])
-                            for c in range(columns):
-                                block[r, c] -= less
+                        _less(sums, count, columns, spread, totals[:, :1])
+                    stage = finish, way, numbers[g, j]
                     codes = out[sample, pixel : pixel + count, first : first + columns]
                     overflows += _finished(
-                        block, count, first, columns, (finish, way), channels, numerics, codes
+                        sums, count, first, columns, stage, channels, numerics, codes
                     )
     return overflows
 
@@ -520,9 +540,10 @@ def run(
     nest, way = command.nest._replace(batch=1), _ANY
     if never_overflows and numerics.tail_from >= nest.groups * nest.n:
         narrow = out.dtype == np.int32 and numerics.zero_point == 0
-        ways = {DOUBLE_ROUNDING: _DOUBLE, **({NONE: _NONE} if narrow else {})}
+        double = _DOUBLE_BYTES if out.itemsize == 1 else _DOUBLE
+        ways = {DOUBLE_ROUNDING: double, **({NONE: _NONE} if narrow else {})}
         way = ways.get(numerics.requantizer, _ANY)
-    rest = packed.layout, packed.finish, packed.spread, packed.ones, way
+    rest = packed.layout, packed.finish, packed.spread, packed.ones, way, packed.numbers
     bytes_ = x.view(np.uint8)
     if packed.matrix:
         return _run_matrix(packed, rest, command, channels, numerics, bytes_, out)

@@ -26,12 +26,19 @@ _INDEX = ir.IntType(64)
 _BYTE = ir.IntType(8)
 _SUM = ir.IntType(32)
 _VECTOR = ir.VectorType(_SUM, LANES)
+_WIDE = ir.VectorType(_INDEX, LANES // 2)
+_ADDRESS = _BYTE.as_pointer()
 _NOTHING = ir.Constant(_VECTOR, [0] * LANES)
 _ARGUMENTS = 7
+_COPIED = 64  # bytes at a time
 
 
 def _number(value: int) -> ir.Constant:
     return ir.Constant(_INDEX, value)
+
+
+def _eight(value: int) -> ir.Constant:
+    return ir.Constant(_WIDE, [value] * 8)
 
 
 class _Writer:
@@ -42,6 +49,26 @@ class _Writer:
         named = builder.module.globals.get("llvm.x86.avx512.vpdpbusd.512")
         kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
         self.dot = named or ir.Function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
+
+    def masked(self, name: str, result: Any, values: list[Any]) -> Any:
+        shape = ir.FunctionType(result, [value.type for value in values])
+        known = self.b.module.globals.get(name)
+        return self.b.call(known or ir.Function(self.b.module, shape, name), values)
+
+    def masked_store(self, values: Any, address: Any, mask: Any) -> None:
+        """Bytes to an address, those whose bit of the mask is set."""
+        kind = values.type
+        pointer = self.b.inttoptr(address, kind.as_pointer())
+        name = f"llvm.masked.store.v{kind.count}i8.p0v{kind.count}i8"
+        self.masked(name, ir.VoidType(), [values, pointer, ir.Constant(_SUM, 1), mask])
+
+    def masked_load(self, address: Any, mask: Any) -> Any:
+        """Bytes from an address; none is read whose bit is not set."""
+        kind = ir.VectorType(_BYTE, mask.type.count)
+        pointer = self.b.inttoptr(address, kind.as_pointer())
+        name = f"llvm.masked.load.v{kind.count}i8.p0v{kind.count}i8"
+        nothing = ir.Constant(kind, [0] * kind.count)
+        return self.masked(name, kind, [pointer, ir.Constant(_SUM, 1), mask, nothing])
 
     def blocks(self, *names: str) -> list[Any]:
         return [self.b.function.append_basic_block(name) for name in names]
@@ -204,6 +231,136 @@ class _Depthwise(_Writer):
         b.position_at_end(done)
 
 
+class _Finish(_Writer):
+    """Over 16 channels at a time, and over the rows of each: double rounding of sums to bytes."""
+
+    def half(self, value: Any, part: int) -> Any:
+        """The first or the last eight of 16 numbers, widened to 64 bits."""
+        picked = ir.Constant(ir.VectorType(_SUM, LANES // 2), [part * 8 + i for i in range(8)])
+        return self.b.sext(self.b.shuffle_vector(value, value, picked), _WIDE)
+
+    def halves(self, address: Any, first: Any) -> list[Any]:
+        """16 numbers of 64 bits from ``first`` on, in two registers."""
+        pointer = self.b.inttoptr(self.b.add(address, self.b.mul(first, _number(8))), _ADDRESS)
+        whole = self.b.bitcast(pointer, _WIDE.as_pointer())
+        found = []
+        for part in range(2):
+            value = self.b.load(self.b.gep(whole, [_number(part)]))
+            value.align = 8
+            found.append(value)
+        return found
+
+    def sixteen(self, address: Any, first: Any) -> Any:
+        """16 numbers of 32 bits from ``first`` on."""
+        pointer = self.b.inttoptr(self.b.add(address, self.b.mul(first, _number(4))), _ADDRESS)
+        value = self.b.load(self.b.bitcast(pointer, _VECTOR.as_pointer()))
+        value.align = 4
+        return value
+
+    def all_of(self, number: Any) -> Any:
+        """Eight times a number of 64 bits."""
+        unknown = ir.Constant(_WIDE, ir.Undefined)
+        first = self.b.insert_element(unknown, number, ir.Constant(_SUM, 0))
+        return self.b.shuffle_vector(first, unknown, ir.Constant(ir.VectorType(_SUM, 8), [0] * 8))
+
+    def rounded(self, sums: Any, channel: list[Any], limits: list[Any]) -> Any:
+        """16 bytes of 16 sums; ``channel``: bias, multiplier, left, half, away, right."""
+        b = self.b
+        bias, multiplier, left, half, away, right = channel
+        shifted = b.shl(b.add(sums, bias), left)
+        parts = []
+        for part in range(2):
+            product = b.mul(self.half(shifted, part), self.half(multiplier, part))
+            once = b.ashr(b.add(product, _eight(1 << 30)), _eight(31))
+            signs = b.and_(b.ashr(once, _eight(63)), away[part])
+            code = b.ashr(b.add(b.add(once, half[part]), signs), right[part])
+            for compare, limit in zip(("<", ">"), limits, strict=True):
+                code = b.select(b.icmp_signed(compare, code, limit), limit, code)
+            parts.append(b.trunc(code, ir.VectorType(_BYTE, 8)))
+        both = ir.Constant(ir.VectorType(_SUM, LANES), list(range(LANES)))
+        return b.shuffle_vector(*parts, both)
+
+    def write(self, arguments: Any) -> None:
+        b = self.b
+        block, block_bytes, rows, columns, numbers, out, out_bytes = arguments
+        *addresses, low, high = self.loads(numbers, 8)
+        limits = [self.all_of(low), self.all_of(high)]
+        entry = b.block
+        outer, inner, next_columns, done = self.blocks("channels", "row", "next", "done")
+        zero = _number(0)
+        b.branch(outer)
+
+        b.position_at_end(outer)
+        first = self.phi(_INDEX, zero, entry)
+        channel = [
+            *(self.sixteen(address, first) for address in addresses[:3]),
+            *(self.halves(address, first) for address in addresses[3:]),
+        ]
+        left_over = b.trunc(b.sub(columns, first), _SUM)
+        unknown = ir.Constant(_VECTOR, ir.Undefined)
+        many = b.insert_element(unknown, left_over, ir.Constant(_SUM, 0))
+        many = b.shuffle_vector(many, unknown, ir.Constant(_VECTOR, [0] * LANES))
+        mask = b.icmp_signed("<", ir.Constant(_VECTOR, list(range(LANES))), many)
+        sums_start = b.add(block, b.mul(first, _number(4)))
+        b.branch(inner)
+
+        b.position_at_end(inner)
+        row = self.phi(_INDEX, zero, outer)
+        sums_at = self.phi(_INDEX, sums_start, outer)
+        sums = b.load(b.inttoptr(sums_at, _VECTOR.as_pointer()))
+        sums.align = 4
+        codes = self.rounded(sums, channel, limits)
+        self.masked_store(codes, b.add(b.add(out, first), b.mul(row, out_bytes)), mask)
+        following, sums_next = b.add(row, _number(1)), b.add(sums_at, block_bytes)
+        self.loop(row, following, [sums_at], [sums_next], inner)
+        b.cbranch(b.icmp_signed("<", following, rows), inner, next_columns)
+
+        b.position_at_end(next_columns)
+        more = b.add(first, _number(LANES))
+        first.add_incoming(more, next_columns)
+        b.cbranch(b.icmp_signed("<", more, columns), outer, done)
+        b.position_at_end(done)
+
+
+class _Copy(_Writer):
+    """Bytes from one place to another, each changed by the same bits; 64 at a time."""
+
+    def write(self, arguments: Any) -> None:
+        b = self.b
+        target, source, count, flip = arguments[:4]
+        wide = ir.VectorType(_BYTE, _COPIED)
+        unknown, everywhere = ir.Constant(wide, ir.Undefined), [0] * _COPIED
+        zeros = ir.Constant(ir.VectorType(_SUM, _COPIED), everywhere)
+        first = b.insert_element(unknown, b.trunc(flip, _BYTE), ir.Constant(_SUM, 0))
+        flips = b.shuffle_vector(first, unknown, zeros)
+        entry = b.block
+        loop, rest, done = self.blocks("bytes", "rest", "done")
+        zero, step = _number(0), _number(_COPIED)
+        whole = b.and_(count, _number(-_COPIED))
+        b.cbranch(b.icmp_signed(">", whole, zero), loop, rest)
+
+        b.position_at_end(loop)
+        at = self.phi(_INDEX, zero, entry)
+        read = b.load(b.inttoptr(b.add(source, at), wide.as_pointer()))
+        read.align = 1
+        write = b.inttoptr(b.add(target, at), wide.as_pointer())
+        b.store(b.xor(read, flips), write).align = 1
+        following = b.add(at, step)
+        at.add_incoming(following, loop)
+        b.cbranch(b.icmp_signed("<", following, whole), loop, rest)
+
+        b.position_at_end(rest)
+        number = b.insert_element(
+            unknown, b.trunc(b.sub(count, whole), _BYTE), ir.Constant(_SUM, 0)
+        )
+        places = ir.Constant(wide, list(range(_COPIED)))
+        mask = b.icmp_unsigned("<", places, b.shuffle_vector(number, unknown, zeros))
+        values = self.masked_load(b.add(source, whole), mask)
+        self.masked_store(b.xor(values, flips), b.add(target, whole), mask)
+        b.branch(done)
+        b.position_at_end(done)
+
+
 def _multiplier(writer: Callable[[Any], Any]) -> Callable[..., None]:
     @intrinsic
     def multiply(
@@ -229,3 +386,12 @@ multiply_1, multiply_2, multiply_3, multiply_4 = (
 # Of ``PIXELS`` pixel addresses; of the offsets of their taps, a multiple of four; the blocks of 16
 # channels; the steps of four taps; the weights [block][step][channel][4 taps]; the rest as above.
 multiply_depthwise = _multiplier(_Depthwise)
+# The sums of a block and the bytes to its next row; rows and columns; the address of eight int64 numbers:
+# the addresses of bias, multiplier and left shift (int32), half, away and right shift (int64), from the
+# first channel on and 16 of each at least, then the lowest and the highest code; the codes (bytes) and the
+# bytes to their next row. ``half`` holds the output's zero point, shifted left by ``right``. Equal to
+# ``fixedpoint.requantize.double_rounding``.
+finish_bytes = _multiplier(_Finish)
+# To an address, from an address, how many bytes (at least 0), and the bits to change in each; the rest is
+# not looked at.
+copy_bytes = _multiplier(_Copy)

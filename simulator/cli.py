@@ -43,6 +43,15 @@ def _parser() -> argparse.ArgumentParser:
         "--carry-state", action="store_true",
         help="what the model remembers goes on from sample to sample of --data, as in a stream",
     )  # fmt: skip
+    run.add_argument(
+        "--accumulator-bits", type=int, metavar="N", help="8 to 64, in place of the device's"
+    )
+    run.add_argument(
+        "--overflow", choices=["wrap", "saturate"], help="of accumulators, in place of the device's"
+    )
+    run.add_argument(
+        "--threads", type=int, metavar="N", help="for --data; default: one for each processor"
+    )
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
     run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
     _add_profile(run, "the one the file's format stands for")
@@ -129,13 +138,14 @@ def _announce_compilation() -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from simulator.hwconfig import load_device
+    from simulator.hwconfig import load_device, with_array
     from simulator.npu import load_model, simulate
     from simulator.report.machine_readable import check_target, result_to_dict, write_json
     from simulator.report.text import run_report
     from simulator.workload import Dataset, load_dataset
 
     _at_least_one("--limit", args.limit)
+    _at_least_one("--threads", args.threads)
     if args.limit is not None and args.data is None:
         raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
     if args.carry_state and args.data is None:
@@ -143,6 +153,10 @@ def _run(args: argparse.Namespace) -> int:
     _known_rule(args.inputs)
     check_target(args.json)
     device, model = load_device(args.device), load_model(args.model, args.profile)
+    stated = {"accumulator_bits": args.accumulator_bits, "overflow": args.overflow}
+    device = with_array(
+        device, **{key: value for key, value in stated.items() if value is not None}
+    )
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
     if data is None:
@@ -152,7 +166,7 @@ def _run(args: argparse.Namespace) -> int:
         with _progress(data.x.shape[0], data.name) as update:
             result = simulate(
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
-                carry_state=args.carry_state, progress=update,
+                carry_state=args.carry_state, threads=args.threads, progress=update,
             )  # fmt: skip
     # The file first: where it cannot be written, nothing is printed either.
     if args.json:

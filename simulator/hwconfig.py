@@ -389,6 +389,13 @@ def load_device(name_or_path: str | Path) -> Device:
     return parse_device(text, str(path))
 
 
+def with_array(device: Device, **changes: Any) -> Device:
+    """``device`` with other values of its array, such as ``accumulator_bits``; checked as a file is."""
+    content = device.model_dump()
+    content["array"] |= changes
+    return device_from_dict(content, device.name)
+
+
 def json_schema() -> dict[str, Any]:
     """JSON Schema of a device file, for editors; shipped as ``hwconfigs/device.schema.json``."""
     schema = Device.model_json_schema()

@@ -3,6 +3,7 @@ beyond dividing totals by each other."""
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -102,17 +103,19 @@ def simulate(
     inputs: str = "auto",
     carry_state: bool = False,
     batch: int = _DEFAULT_BATCH,
+    threads: int | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """One inference in cycles and picojoules; with ``data``, the values and the accuracy as well.
 
     ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``);
     ``progress`` is called with the number of samples just done. What a model remembers starts anew with
-    each sample; with ``carry_state`` samples follow each other, as the frames of a stream do. Numbers do
-    not depend on ``batch``.
+    each sample; with ``carry_state`` samples follow each other, as the frames of a stream do. Numbers
+    depend neither on ``batch`` nor on ``threads`` (by default as many as there are processors).
     """
-    if batch < 1:
-        raise UsageError("batch", str(batch), "at least 1")
+    for name, value in (("batch", batch), ("threads", threads)):
+        if value is not None and value < 1:
+            raise UsageError(name, str(value), "at least 1")
     point = device.operating_point(operating_point)
     # First, since a device whose energy table or voltage will not do should not run for an hour.
     energy = EnergyModel(device, point)
@@ -121,9 +124,16 @@ def simulate(
     counts = count_program(program, point)
     accuracy, overflows = None, _proved_overflows(program)
     if data is not None:
-        stream = _Stream(data, inputs, carry_state, batch)
+        stream = _Stream(data, inputs, carry_state, batch, threads or _processors())
         accuracy, overflows = _evaluate(program, stream, progress)
     return _result(model, energy, point, program, timing, counts, accuracy, overflows)
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _proved_overflows(program: Program) -> list[int | None]:
@@ -143,6 +153,7 @@ class _Stream:
     inputs: str
     carry_state: bool
     batch: int
+    threads: int
 
     def batches(self, most: int) -> Iterator[np.ndarray]:
         size = min(self.batch, most)
@@ -169,7 +180,7 @@ def _evaluate(
     predictions, states = [], None
     for x in stream.batches(machine.samples_within(_BATCH_BYTES)):
         codes = {program.inputs[0]: to_codes(x, place, inputs, data.name)}
-        values = machine.run(codes, states=states, carry=stream.carry_state)
+        values = machine.run(codes, states=states, carry=stream.carry_state, threads=stream.threads)
         states = values.states if stream.carry_state else None
         predictions.append(values.outputs[output].reshape(x.shape[0], -1).argmax(axis=1))
         overflows = [a + c.overflows for a, c in zip(overflows, values.counts, strict=True)]

@@ -78,7 +78,7 @@ def _release() -> Callable[..., None]:
 
 
 class _Block:
-    """The loop being written, for one or two tiles of columns; the sums ``start`` at 0 or go on."""
+    """The loop being written, for one or two tiles of columns; the sums ``start`` anew or go on."""
 
     def __init__(self, builder: Any, columns: int, start: bool) -> None:
         self.b, self.columns, self.start = builder, columns, start
@@ -99,11 +99,9 @@ class _Block:
 
     def write(self, arguments: Any) -> None:
         b = self.b
-        rows, row_bytes, weights, weight_bytes, steps, block, block_bytes = arguments
-        if self.start:
-            for tile in _SUMS:
-                number = ir.Constant(_BYTE, tile)
-                _called(b, "llvm.x86.tilezero", [_BYTE], [number])
+        rows, row_bytes, weights, weight_bytes, steps, block, block_bytes, first = arguments
+        if self.start:  # every row of the tiles is the same one
+            self.each_sum("tileloadd64", first, ir.Constant(_INDEX, 0))
         else:
             self.each_sum("tileloadd64", block, block_bytes)
         entry, function = b.block, b.function
@@ -140,20 +138,21 @@ def _multiplier(columns: int, start: bool) -> Callable[..., None]:
     @intrinsic
     def multiply(
         typing: Any, rows: Any, row_bytes: Any, weights: Any, weight_bytes: Any, steps: Any, block: Any,
-        block_bytes: Any,
+        block_bytes: Any, first: Any,
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             _Block(builder, columns, start).write(values)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 7), generate
+        return types.void(*[types.intp] * 8), generate
 
     return multiply
 
 
 # Each makes, or adds to, 32 rows of 16 or 32 int32 sums. It takes addresses and counts, all int64: of the
 # first row of unsigned bytes; the bytes to the next row; of the weights [step of 4 bytes][column][4 bytes];
-# the bytes to the next of those steps; the steps of 64 bytes; the block of sums; the bytes to its next row.
+# the bytes to the next of those steps; the steps of 64 bytes; the block of sums; the bytes to its next row;
+# the sums that each row starts with (not looked at where it goes on).
 start_16, start_32 = (_multiplier(columns, True) for columns in (1, 2))
 add_16, add_32 = (_multiplier(columns, False) for columns in (1, 2))
 # Take the configuration at an address; leave the tiles as they are at the start of a thread.

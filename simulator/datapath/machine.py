@@ -4,6 +4,8 @@ it, so a wrong address or a wrong tile shows as wrong values."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -68,6 +70,7 @@ class Machine:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._memory: Memory | None = None
+        self._others: list[Machine] = []  # of further threads
         self._products = {
             i: _prepare(program, command, program.constants[inner.weights])
             for i, command in enumerate(program.commands)
@@ -84,8 +87,12 @@ class Machine:
         keep: Iterable[str] = (),
         states: Mapping[str, np.ndarray] | None = None,
         carry: bool = True,
+        threads: int = 1,
     ) -> Values:
         """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named.
+
+        Samples that have nothing to do with each other are shared out among ``threads``; no number
+        depends on how many there are.
 
         Samples of a program with states follow each other: each starts with what the one before it
         left, the first with ``states`` (by default the program's first values). Without ``carry`` they
@@ -94,13 +101,35 @@ class Machine:
         wanted = set(keep)
         known = dict(states or {n: self.program.constants[n] for n in self.program.states})
         if not (carry and self.program.states):
-            return self._run(inputs, wanted, known)
+            return self._shared_out(inputs, wanted, known, threads)
         runs = []
         for sample in range(next(iter(inputs.values())).shape[0]):
             one = {name: values[sample : sample + 1] for name, values in inputs.items()}
             runs.append(self._run(one, wanted, known))
             known = dict(runs[-1].states)
         return _joined(runs)
+
+    def _shared_out(
+        self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray],
+        threads: int,
+    ) -> Values:  # fmt: skip
+        samples = next(iter(inputs.values())).shape[0]
+        parts = min(threads, samples)
+        if parts <= 1:
+            return self._run(inputs, wanted, states)
+        while len(self._others) < parts - 1:
+            other = copy(self)  # its products, but a memory of its own
+            other._memory, other._others = None, []
+            self._others.append(other)
+        borders = [samples * i // parts for i in range(parts + 1)]
+        with ThreadPoolExecutor(parts) as pool:
+            runs = [
+                pool.submit(machine._run, _between(inputs, start, end), wanted, states)
+                for machine, start, end in zip(
+                    [self, *self._others], borders, borders[1:], strict=False
+                )
+            ]
+            return _joined([run.result() for run in runs])
 
     def _run(
         self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray]
@@ -155,12 +184,16 @@ class Machine:
         return CommandCounts(done_macs, out.size, overflows)
 
 
+def _between(inputs: Mapping[str, np.ndarray], start: int, end: int) -> dict[str, np.ndarray]:
+    return {name: values[start:end] for name, values in inputs.items()}
+
+
 def _inner(command: Command) -> Matmul | Vector | Move:
     return command.command if isinstance(command, Host) else command
 
 
 def _joined(runs: list[Values]) -> Values:
-    """Runs of one sample each as one run."""
+    """Runs of some samples each as one run."""
     counts = tuple(
         CommandCounts(*(sum(values) for values in zip(*map(astuple, command), strict=True)))
         for command in zip(*(run.counts for run in runs), strict=True)

@@ -439,8 +439,11 @@ def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, num
 
 @jit
 def _multiply_tiles(left, depth, right, right_bytes, steps, sums, padded, columns):
-    """All rows of a chunk by up to two vectors of columns; addresses, and bytes from row to row."""
-    target, sum_bytes = sums
+    """All rows of a chunk by up to two vectors of columns; addresses, and bytes from row to row.
+
+    ``sums``: address of the result, bytes to its next row, address of what each row starts with.
+    """
+    target, sum_bytes, first = sums
     at_once = _TILE_BYTES // amx.BYTES
     for step in range(0, steps, at_once):
         count = min(at_once, steps - step)
@@ -448,13 +451,13 @@ def _multiply_tiles(left, depth, right, right_bytes, steps, sums, padded, column
         for r in range(0, padded, amx.BLOCK):
             row, block = left + r * depth + step * amx.BYTES, target + r * sum_bytes
             if step == 0 and columns == 2:
-                amx.start_32(row, depth, weights, right_bytes, count, block, sum_bytes)
+                amx.start_32(row, depth, weights, right_bytes, count, block, sum_bytes, first)
             elif step == 0:
-                amx.start_16(row, depth, weights, right_bytes, count, block, sum_bytes)
+                amx.start_16(row, depth, weights, right_bytes, count, block, sum_bytes, first)
             elif columns == 2:
-                amx.add_32(row, depth, weights, right_bytes, count, block, sum_bytes)
+                amx.add_32(row, depth, weights, right_bytes, count, block, sum_bytes, first)
             else:
-                amx.add_16(row, depth, weights, right_bytes, count, block, sum_bytes)
+                amx.add_16(row, depth, weights, right_bytes, count, block, sum_bytes, first)
 
 
 @jit
@@ -466,28 +469,36 @@ def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out)
     padded = -(-rows // amx.BLOCK) * amx.BLOCK
     sums = np.zeros((padded, _MOST_VECTORS * LANES), np.int32)
     totals = np.zeros((padded if spread != 0 else 0, LANES), np.int32)
+    nothing = np.zeros(amx.BLOCK, np.int32)
     base, left = weights.ctypes.data, image.ctypes.data
-    sum_bytes, steps = 4 * sums.shape[1], layout.steps * STEP // amx.BYTES
-    overflows = 0
+    steps, overflows = layout.steps * STEP // amx.BYTES, 0
     amx.configure(tiles.ctypes.data)
     for chunk in range(x.shape[0]):
         copy_bytes(left, x[chunk].ctypes.data, rows * depth, layout.flip, 0, 0, 0)
         if spread != 0:
-            target = totals.ctypes.data, amx.BYTES
+            target = totals.ctypes.data, amx.BYTES, nothing.ctypes.data
             _multiply_tiles(left, depth, base + ones, amx.BYTES, steps, target, padded, 1)
         for j in range(blocks.shape[1]):
             first, columns, vectors, offset = blocks[0, j]
+            # Whole tiles of sums that are the result go where they belong at once.
+            direct = way == _NONE and spread == 0 and padded == rows and columns == vectors * LANES
+            codes = out[chunk, :, first : first + columns]
             for v in range(0, vectors, 2):
                 right = base + offset + v * amx.BYTES
-                target = sums.ctypes.data + v * amx.BYTES, sum_bytes
+                if direct:
+                    start = finish.bias.ctypes.data + 4 * first + v * amx.BYTES
+                    target = codes.ctypes.data + v * amx.BYTES, out.strides[1], start
+                else:
+                    target = sums.ctypes.data + v * amx.BYTES, _BLOCK_BYTES, nothing.ctypes.data
                 _multiply_tiles(
                     left, depth, right, vectors * amx.BYTES, steps, target, padded,
                     min(2, vectors - v),
                 )  # fmt: skip
             if spread != 0:
                 _less(sums, rows, columns, spread, totals[:, :1])
-            stage, codes = (finish, way, numbers[0, j]), out[chunk, :, first : first + columns]
-            overflows += _finished(sums, rows, first, columns, stage, channels, numerics, codes)
+            if not direct:
+                stage = finish, way, numbers[0, j]
+                overflows += _finished(sums, rows, first, columns, stage, channels, numerics, codes)
     amx.release()
     return overflows
 

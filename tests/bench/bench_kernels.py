@@ -35,19 +35,25 @@ MODELS = [
     DATA / "mlperf_tiny/vww_96_int8.tflite", DATA / "coral/tf2_mobilenet_v2_1.0_224_ptq.tflite",
 ]  # fmt: skip
 SIZES = (512, 1024)
+_TURN_S = 0.02
 _LOW, _HIGH = -(2**31), 2**31 - 1
 
 
 def medians(repeats: int, **parts: Callable[[], Any]) -> dict[str, float]:
-    """Seconds of CPU time of each of ``parts``, run by turns."""
+    """Seconds of CPU time of each of ``parts``, run by turns, each for some milliseconds."""
     spent: dict[str, list[float]] = {name: [] for name in parts}
-    for part in parts.values():
+    times: dict[str, int] = {}
+    for name, part in parts.items():
         part()
+        start = time.process_time()
+        part()
+        times[name] = 1 + int(_TURN_S / max(time.process_time() - start, 1e-6))
     for _ in range(repeats):
         for name, part in parts.items():
             start = time.process_time()
-            part()
-            spent[name].append(time.process_time() - start)
+            for _ in range(times[name]):
+                part()
+            spent[name].append((time.process_time() - start) / times[name])
     return {name: statistics.median(values) for name, values in spent.items()}
 
 
@@ -95,20 +101,21 @@ def _dot_peak(rounds: int) -> int:
 
 @njit
 def _tile_peak(depth: int, rows: np.ndarray, block: np.ndarray, tiles: np.ndarray) -> None:
-    """The tiles of one block again and again, in the first cache: what loading them allows at most."""
+    """One block of sums again and again from tiles in the first cache."""
     amx.configure(tiles.ctypes.data)
     address, sums = rows.ctypes.data, block.ctypes.data
-    amx.start_32(address, 0, address, 0, depth, sums, 128)
+    for _ in range(depth):
+        amx.add_32(address, 512, address, 128, 8, sums, 128, sums)
     amx.release()
 
 
 def peak(unit: str) -> float:
     """Multiply-accumulates per second of CPU time that the unit can do."""
     if unit == units.AMX:
-        rows = np.zeros(1 << 21, np.uint8)
-        block, tiles, steps = np.zeros((32, 32), np.int32), amx.configuration(), 1 << 14
-        spent = medians(9, tile=lambda: _tile_peak(steps, rows, block, tiles))["tile"]
-        return 32 * 32 * 64 * steps / spent
+        rows, tiles, turns = np.zeros(32 * 512, np.uint8), amx.configuration(), 1 << 12
+        block = np.zeros((32, 32), np.int32)
+        spent = medians(9, tile=lambda: _tile_peak(turns, rows, block, tiles))["tile"]
+        return 32 * 32 * 512 * turns / spent
     rounds = 1 << 18
     spent = medians(9, dot=lambda: _dot_peak(rounds))["dot"]
     return 24 * 64 * rounds / spent

@@ -18,6 +18,7 @@ from simulator import cli, jit
 from simulator.hwconfig import device_names
 from simulator.ops import operator_names
 from simulator.profiles import PROFILES
+from simulator.resources import data_folder
 from simulator.workload import catalogue
 
 TOTALS = {
@@ -173,6 +174,27 @@ def test_layers_option_adds_columns(capsys: Captured) -> None:
     header = capsys.readouterr().out.splitlines()[2]
     for name in ("fill drain", "weight load", "dram stall", "overflows", "tile"):
         assert name in header
+
+
+def test_accumulators_in_place_of_the_devices(tmp_path: Path, capsys: Captured) -> None:
+    """The same as a device file that says so; narrow ones overflow, and cost accuracy."""
+    text = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="utf-8")
+    assert text.count("accumulator_bits = 32\n") == 1
+    text = text.replace("accumulator_bits = 32", 'accumulator_bits = 12\noverflow = "saturate"')
+    stated = tmp_path / "narrow.toml"
+    stated.write_text(text, encoding="utf-8")
+    overrides = ("--accumulator-bits", "12", "--overflow", "saturate")
+    found = []
+    for device, more in (("wear", ()), ("wear", overrides), (str(stated), ())):
+        arguments = ["run", "digits", "--device", device, *RUN[4:], *more, "--json", "-"]
+        assert cli.main(arguments) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    plain, overridden, written = found
+    for key in ("totals", "layers", "accuracy", "device"):
+        assert overridden[key] == written[key]
+    assert plain["totals"]["overflows"] == 0
+    assert overridden["totals"]["overflows"] > 1000
+    assert overridden["accuracy"]["top1"] < plain["accuracy"]["top1"]
 
 
 def test_progress_bar_goes_to_the_terminal_alone(

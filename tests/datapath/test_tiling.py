@@ -92,6 +92,20 @@ def test_counted_macs_are_the_nest_s(seed: int) -> None:
         assert count.outputs == samples * program.placements[command.ofmap].spec.elements
 
 
+@pytest.mark.parametrize("threads", [2, 3, 40])
+def test_threads_change_nothing(threads: int) -> None:
+    for seed in (3, 50, 51):
+        program, inputs = _all_runs(seed)
+        names = [c.ofmap for c in program.commands]
+        alone = Machine(program).run(inputs, keep=names, carry=False)
+        shared = Machine(program).run(inputs, keep=names, carry=False, threads=threads)
+        assert shared.counts == alone.counts
+        for one, other in ((alone.outputs, shared.outputs), (alone.tensors, shared.tensors)):
+            assert set(one) == set(other)
+            for name, values in one.items():
+                np.testing.assert_array_equal(other[name], values)
+
+
 def test_kept_tensors_are_those_of_their_command() -> None:
     program, inputs = _all_runs(3)
     names = [c.ofmap for c in program.commands]

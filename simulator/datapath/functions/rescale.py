@@ -21,11 +21,23 @@ def _rescale(x, scaling, rounding, code, out):
         out[i] = min(max(value + code.zero_point, code.clamp_min), code.clamp_max)
 
 
+@jit
+def _look_up(x, table, out):
+    """``x`` and ``table`` of unsigned bytes; flat."""
+    for i in range(x.size):
+        out[i] = table[x[i]]
+
+
 def run(command: Vector, inputs: list[np.ndarray], out: np.ndarray) -> None:
     scaling = Scaling(
         command.parameter("zero_point_in"), command.parameter("multiplier"),
         command.parameter("shift"),
     )  # fmt: skip
-    _rescale(
-        inputs[0].reshape(-1), scaling, rounding_of(command), code_of(command), out.reshape(-1)
-    )
+    x, rounding, code = inputs[0].reshape(-1), rounding_of(command), code_of(command)
+    if x.itemsize > 1 or rounding.kind != rounding.kind_rest:
+        _rescale(x, scaling, rounding, code, out.reshape(-1))
+        return
+    # Every code once; each element then is looked up.
+    every, table = np.arange(256, dtype=np.uint8), np.zeros(256, out.dtype)
+    _rescale(every.view(x.dtype), scaling, rounding, code, table)
+    _look_up(x.view(np.uint8), table, out.reshape(-1))

@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 ROWS = 16
 BYTES = 64  # of a tile's row; a step of the reduction
+TILE_BYTES = ROWS * BYTES
 BLOCK = 2 * ROWS  # rows, and columns, of a block of sums
 
 # Of Linux on x86-64: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
@@ -99,7 +100,7 @@ class _Block:
 
     def write(self, arguments: Any) -> None:
         b = self.b
-        rows, row_bytes, weights, weight_bytes, steps, block, block_bytes, first = arguments
+        rows, tile_bytes, weights, weight_bytes, steps, block, block_bytes, first = arguments
         if self.start:  # every row of the tiles is the same one
             self.each_sum("tileloadd64", first, ir.Constant(_INDEX, 0))
         else:
@@ -113,10 +114,9 @@ class _Block:
         starts = (ir.Constant(_INDEX, 0), rows, weights)
         for value, start in zip((step, row_at, weights_at), starts, strict=True):
             value.add_incoming(start, entry)
-        down = b.mul(row_bytes, ir.Constant(_INDEX, ROWS))
         for r in range(2):
-            address = b.add(row_at, b.mul(down, ir.Constant(_INDEX, r)))
-            self.tile("tileloadd64", _LEFT[r], address, row_bytes)
+            address = b.add(row_at, b.mul(tile_bytes, ir.Constant(_INDEX, r)))
+            self.tile("tileloadd64", _LEFT[r], address, ir.Constant(_INDEX, BYTES))
         for c in range(self.columns):
             address = b.add(weights_at, ir.Constant(_INDEX, c * BYTES))
             self.tile("tileloadd64", _RIGHT[c], address, weight_bytes)
@@ -124,7 +124,7 @@ class _Block:
                 tiles = [ir.Constant(_BYTE, t) for t in (_SUMS[2 * r + c], _LEFT[r], _RIGHT[c])]
                 _called(b, "llvm.x86.tdpbusd", [_BYTE] * 3, tiles)
         following = b.add(step, ir.Constant(_INDEX, 1))
-        more = b.add(row_at, ir.Constant(_INDEX, BYTES))
+        more = b.add(row_at, ir.Constant(_INDEX, TILE_BYTES))
         further = b.add(weights_at, b.mul(weight_bytes, ir.Constant(_INDEX, ROWS)))
         for value, new in zip((step, row_at, weights_at), (following, more, further), strict=True):
             value.add_incoming(new, loop)
@@ -137,7 +137,7 @@ class _Block:
 def _multiplier(columns: int, start: bool) -> Callable[..., None]:
     @intrinsic
     def multiply(
-        typing: Any, rows: Any, row_bytes: Any, weights: Any, weight_bytes: Any, steps: Any, block: Any,
+        typing: Any, rows: Any, tile_bytes: Any, weights: Any, weight_bytes: Any, steps: Any, block: Any,
         block_bytes: Any, first: Any,
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -150,9 +150,10 @@ def _multiplier(columns: int, start: bool) -> Callable[..., None]:
 
 
 # Each makes, or adds to, 32 rows of 16 or 32 int32 sums. It takes addresses and counts, all int64: of the
-# first row of unsigned bytes; the bytes to the next row; of the weights [step of 4 bytes][column][4 bytes];
-# the bytes to the next of those steps; the steps of 64 bytes; the block of sums; the bytes to its next row;
-# the sums that each row starts with (not looked at where it goes on).
+# first 16 rows of unsigned bytes [step of 64 bytes][row][64 bytes]; from there to the other 16; of the
+# weights [step of 4 bytes][column][4 bytes]; the bytes to the next of those steps; the steps of 64 bytes;
+# the block of sums; the bytes to its next row; the sums that each row starts with (not looked at where it
+# goes on).
 start_16, start_32 = (_multiplier(columns, True) for columns in (1, 2))
 add_16, add_32 = (_multiplier(columns, False) for columns in (1, 2))
 # Take the configuration at an address; leave the tiles as they are at the start of a thread.

@@ -53,9 +53,9 @@ _ALIGNMENT = 64
 _SLACK = 64
 # Rows of a matrix at once: their bytes stay in the processor's second cache.
 _MATRIX_BYTES = 1 << 18
-_MOST_MATRIX_ROWS = 128
+_MOST_MATRIX_ROWS = 64
 # Bytes of a row that tiles take before they go on to the next rows: of 32 columns they stay in the first.
-_TILE_BYTES = 512
+_TILE_BYTES = 1024
 # The output stages that have a loop of their own.
 _ANY, _DOUBLE, _NONE, _DOUBLE_BYTES = range(4)
 
@@ -110,8 +110,8 @@ class Finish(NamedTuple):
     half_and_zero: np.ndarray  # the same with the output's zero point
 
 
-def _aligned(size: int) -> np.ndarray:
-    """Zeros whose first byte is at a multiple of 64."""
+def aligned(size: int) -> np.ndarray:
+    """(size,) int8 zeros, the first at a multiple of 64: bytes across two cache lines are read twice."""
     raw = np.zeros(size + _ALIGNMENT, np.int8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size]
@@ -165,7 +165,7 @@ def pack(command: Matmul, weights: np.ndarray, channels: Channels, signed: bool)
     multiple = amx.BYTES // STEP if tiles else 1
     form = _depthwise(nest, values, width) if depthwise else _dense(nest, values, width, multiple)
     joined = np.concatenate([*form.parts, form.ones])
-    packed = _aligned(joined.size)
+    packed = aligned(joined.size)
     packed[:] = joined
     layout = Layout(
         height, width, nest.groups * nest.k, flip, form.steps, *(ROWS[v] for v in (1, 2, 3, 4))
@@ -270,7 +270,7 @@ def _fill(image, x, nest, layout):
     for iy in range(max(0, -nest.pad_top), min(nest.in_h, layout.height - nest.pad_top)):
         at = (iy + nest.pad_top) * row + (nest.pad_left + first) * layout.channels
         start = (iy * nest.in_w + first) * layout.channels
-        copy_bytes(image.ctypes.data + at, x.ctypes.data + start, count, layout.flip, 0, 0, 0)
+        copy_bytes(image.ctypes.data + at, x.ctypes.data + start, count, layout.flip, 64, 0, 0)
 
 
 @jit
@@ -438,46 +438,55 @@ def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, num
 
 
 @jit
-def _multiply_tiles(left, depth, right, right_bytes, steps, sums, padded, columns):
+def _multiply_tiles(left, right, right_bytes, steps, sums, padded, columns):
     """All rows of a chunk by up to two vectors of columns; addresses, and bytes from row to row.
 
     ``sums``: address of the result, bytes to its next row, address of what each row starts with.
     """
     target, sum_bytes, first = sums
-    at_once = _TILE_BYTES // amx.BYTES
+    at_once, down = _TILE_BYTES // amx.BYTES, steps * amx.TILE_BYTES
     for step in range(0, steps, at_once):
         count = min(at_once, steps - step)
         weights = right + step * amx.ROWS * right_bytes
         for r in range(0, padded, amx.BLOCK):
-            row, block = left + r * depth + step * amx.BYTES, target + r * sum_bytes
+            row = left + r // amx.ROWS * down + step * amx.TILE_BYTES
+            block = target + r * sum_bytes
             if step == 0 and columns == 2:
-                amx.start_32(row, depth, weights, right_bytes, count, block, sum_bytes, first)
+                amx.start_32(row, down, weights, right_bytes, count, block, sum_bytes, first)
             elif step == 0:
-                amx.start_16(row, depth, weights, right_bytes, count, block, sum_bytes, first)
+                amx.start_16(row, down, weights, right_bytes, count, block, sum_bytes, first)
             elif columns == 2:
-                amx.add_32(row, depth, weights, right_bytes, count, block, sum_bytes, first)
+                amx.add_32(row, down, weights, right_bytes, count, block, sum_bytes, first)
             else:
-                amx.add_16(row, depth, weights, right_bytes, count, block, sum_bytes, first)
+                amx.add_16(row, down, weights, right_bytes, count, block, sum_bytes, first)
 
 
 @jit
-def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out):
-    """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels); the
-    ``image`` has room for whole tiles of rows. Returns the overflows."""
+def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
+    """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels).
+
+    ``room``: for the rows as whole tiles, [16 rows][step of 64 bytes][row][64 bytes], and for their sums.
+    Returns the overflows.
+    """
     layout, finish, spread, ones, way, numbers = packed
+    image, scratch = room
     rows, depth = x.shape[1], x.shape[2]
     padded = -(-rows // amx.BLOCK) * amx.BLOCK
-    sums = np.zeros((padded, _MOST_VECTORS * LANES), np.int32)
+    sums = scratch.view(np.int32).reshape(-1, _MOST_VECTORS * LANES)
     totals = np.zeros((padded if spread != 0 else 0, LANES), np.int32)
     nothing = np.zeros(amx.BLOCK, np.int32)
     base, left = weights.ctypes.data, image.ctypes.data
     steps, overflows = layout.steps * STEP // amx.BYTES, 0
+    tile_bytes = steps * amx.TILE_BYTES
     amx.configure(tiles.ctypes.data)
     for chunk in range(x.shape[0]):
-        copy_bytes(left, x[chunk].ctypes.data, rows * depth, layout.flip, 0, 0, 0)
+        source = x[chunk].ctypes.data
+        for r in range(rows):
+            at = left + r // amx.ROWS * tile_bytes + r % amx.ROWS * amx.BYTES
+            copy_bytes(at, source + r * depth, depth, layout.flip, amx.TILE_BYTES, 0, 0)
         if spread != 0:
             target = totals.ctypes.data, amx.BYTES, nothing.ctypes.data
-            _multiply_tiles(left, depth, base + ones, amx.BYTES, steps, target, padded, 1)
+            _multiply_tiles(left, base + ones, amx.BYTES, steps, target, padded, 1)
         for j in range(blocks.shape[1]):
             first, columns, vectors, offset = blocks[0, j]
             # Whole tiles of sums that are the result go where they belong at once.
@@ -491,7 +500,7 @@ def run_tiles(x, image, weights, blocks, tiles, packed, channels, numerics, out)
                 else:
                     target = sums.ctypes.data + v * amx.BYTES, _BLOCK_BYTES, nothing.ctypes.data
                 _multiply_tiles(
-                    left, depth, right, vectors * amx.BYTES, steps, target, padded,
+                    left, right, vectors * amx.BYTES, steps, target, padded,
                     min(2, vectors - v),
                 )  # fmt: skip
             if spread != 0:
@@ -561,7 +570,8 @@ def run(
     layout = packed.layout
     size = layout.height * layout.width * layout.channels
     pad = (command.pad_code + layout.flip) % 256
-    image = np.full(size + _SLACK, pad, np.uint8)
+    image = aligned(size + _SLACK).view(np.uint8)
+    image.fill(pad)
     kernel = run_depthwise if packed.depthwise else run_packed
     return kernel(
         bytes_, image, packed.weights, packed.blocks, packed.starts, rest, channels, nest, numerics,
@@ -584,10 +594,11 @@ def _run_matrix(
             continue
         part = rows[start:end].reshape(-1, size, depth)
         target = codes[start:end].reshape(-1, size, codes.shape[1])
-        image = np.zeros((size + amx.BLOCK) * depth + _SLACK, np.uint8)
+        image = aligned((size + amx.BLOCK) * 4 * packed.layout.steps + _SLACK).view(np.uint8)
         if packed.tiles:
+            room = image, aligned(-(-size // amx.BLOCK) * amx.BLOCK * _BLOCK_BYTES)
             overflows += run_tiles(
-                part, image, packed.weights, packed.blocks, amx.configuration(), rest, channels,
+                part, room, packed.weights, packed.blocks, amx.configuration(), rest, channels,
                 numerics, target,
             )  # fmt: skip
             continue

@@ -327,7 +327,7 @@ class _Copy(_Writer):
 
     def write(self, arguments: Any) -> None:
         b = self.b
-        target, source, count, flip = arguments[:4]
+        target, source, count, flip, target_step = arguments[:5]
         wide = ir.VectorType(_BYTE, _COPIED)
         unknown, everywhere = ir.Constant(wide, ir.Undefined), [0] * _COPIED
         zeros = ir.Constant(ir.VectorType(_SUM, _COPIED), everywhere)
@@ -340,23 +340,24 @@ class _Copy(_Writer):
         b.cbranch(b.icmp_signed(">", whole, zero), loop, rest)
 
         b.position_at_end(loop)
-        at = self.phi(_INDEX, zero, entry)
+        at, target_at = self.phi(_INDEX, zero, entry), self.phi(_INDEX, target, entry)
         read = b.load(b.inttoptr(b.add(source, at), wide.as_pointer()))
         read.align = 1
-        write = b.inttoptr(b.add(target, at), wide.as_pointer())
-        b.store(b.xor(read, flips), write).align = 1
-        following = b.add(at, step)
-        at.add_incoming(following, loop)
+        b.store(b.xor(read, flips), b.inttoptr(target_at, wide.as_pointer())).align = 1
+        following, target_next = b.add(at, step), b.add(target_at, target_step)
+        self.loop(at, following, [target_at], [target_next], loop)
         b.cbranch(b.icmp_signed("<", following, whole), loop, rest)
 
         b.position_at_end(rest)
+        target_rest = self.phi(_INDEX, target, entry)
+        target_rest.add_incoming(target_next, loop)
         number = b.insert_element(
             unknown, b.trunc(b.sub(count, whole), _BYTE), ir.Constant(_SUM, 0)
         )
         places = ir.Constant(wide, list(range(_COPIED)))
         mask = b.icmp_unsigned("<", places, b.shuffle_vector(number, unknown, zeros))
         values = self.masked_load(b.add(source, whole), mask)
-        self.masked_store(b.xor(values, flips), b.add(target, whole), mask)
+        self.masked_store(b.xor(values, flips), target_rest, mask)
         b.branch(done)
         b.position_at_end(done)
 
@@ -392,6 +393,6 @@ multiply_depthwise = _multiplier(_Depthwise)
 # bytes to their next row. ``half`` holds the output's zero point, shifted left by ``right``. Equal to
 # ``fixedpoint.requantize.double_rounding``.
 finish_bytes = _multiplier(_Finish)
-# To an address, from an address, how many bytes (at least 0), and the bits to change in each; the rest is
-# not looked at.
+# To an address, from an address, how many bytes (at least 0), the bits to change in each, and from 64 of
+# them to the next where they go to; the rest is not looked at.
 copy_bytes = _multiplier(_Copy)

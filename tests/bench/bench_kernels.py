@@ -105,15 +105,15 @@ def _tile_peak(depth: int, rows: np.ndarray, block: np.ndarray, tiles: np.ndarra
     amx.configure(tiles.ctypes.data)
     address, sums = rows.ctypes.data, block.ctypes.data
     for _ in range(depth):
-        amx.add_32(address, 512, address, 128, 8, sums, 128, sums)
+        amx.start_32(address, 8192, address, 128, 8, sums, 128, address)
     amx.release()
 
 
 def peak(unit: str) -> float:
     """Multiply-accumulates per second of CPU time that the unit can do."""
     if unit == units.AMX:
-        rows, tiles, turns = np.zeros(32 * 512, np.uint8), amx.configuration(), 1 << 12
-        block = np.zeros((32, 32), np.int32)
+        rows, tiles, turns = packed.aligned(32 * 512), amx.configuration(), 1 << 12
+        block = packed.aligned(4 * 32 * 32).view(np.int32).reshape(32, 32)
         spent = medians(9, tile=lambda: _tile_peak(turns, rows, block, tiles))["tile"]
         return 32 * 32 * 512 * turns / spent
     rounds = 1 << 18

@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 SECONDS ?= 600
 FORMATS ?= tflite onnx
 
-.PHONY: demo test lint types contracts tests golden bench fuzz clean
+.PHONY: demo test lint types contracts tests portable golden bench fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/npusim run digits --device wear --data digits
 
-test: lint types contracts tests golden
+test: lint types contracts tests portable golden
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -28,12 +28,17 @@ contracts: $(VENV)/.dev
 tests: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist loadscope
 
+# What computes values, once more on the loops that any processor has.
+portable: $(VENV)/.dev
+	NPUSIM_KERNELS=portable $(BIN)/python -m pytest -n auto --dist loadscope tests/datapath tests/models
+
 # The hand-worked cases once more without compilation: the same source must give the same integers.
 golden: $(VENV)/.dev
 	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -m golden
 
 bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_run.py
+	$(BIN)/python tests/bench/bench_kernels.py
 
 # Changed model files for SECONDS per importer; what breaks a promise is kept below build/fuzz.
 fuzz: $(VENV)/.dev

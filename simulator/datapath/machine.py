@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
-from simulator.datapath import packed
+from simulator.datapath import packed, packing
 from simulator.datapath.functions import run_vector
 from simulator.datapath.matmul import Channels, Numerics, run_chains, run_sums
 from simulator.datapath.memory import Memory, region_bytes
@@ -61,7 +61,7 @@ class _Product:
     exact: bool  # sums in any order give the device's bits
     never_overflows: bool
     sum_type: type
-    packed: packed.Packed | None
+    packed: packing.Packed | None
 
 
 class Machine:
@@ -269,8 +269,8 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
     sum_type = np.int32 if bound < 1 << 31 else np.int64
     ifmap = program.placements[inner.ifmap].spec
     ready = None
-    if exact and not inner.weights_made and packed.packable(inner, weights, ifmap, sum_type):
-        ready = packed.pack(inner, weights, channels, ifmap.container.kind == "i")
+    if exact and not inner.weights_made and packing.packable(inner, weights, ifmap, sum_type):
+        ready = packing.pack(inner, weights, channels, ifmap.container.kind == "i")
     return _Product(
         inner, weights, taps, channels, numerics, exact, never_overflows, sum_type, ready
     )

@@ -167,6 +167,20 @@ def chain_tile(nest, tile, numerics, image, weights, sums, clipped):
 
 
 @jit
+def code_of_sum(total, channel, numerics, channels):
+    """The output stage: requantize, offset and clamp an accumulator of an output channel."""
+    kind = numerics.requantizer
+    if channel >= numerics.tail_from:
+        kind = numerics.tail_requantizer
+    code = np.int64(numerics.zero_point)
+    if kind == THRESHOLDS:
+        code += reached(channels.thresholds[channel], channels.shift[channel] * total)
+    else:
+        code += requantize(kind, total, channels.multiplier[channel], channels.shift[channel])
+    return min(max(code, numerics.clamp_min), numerics.clamp_max)
+
+
+@jit
 def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
     """Narrow, requantize, offset and clamp one finished tile; returns the overflows in it."""
     cols = tile.w1 - tile.w0
@@ -186,17 +200,7 @@ def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
                     total = wrap(total, numerics.accumulator_bits)
                 elif clipped[p, c]:
                     overflows += 1
-                kind = numerics.requantizer
-                if channel >= numerics.tail_from:
-                    kind = numerics.tail_requantizer
-                code = np.int64(numerics.zero_point)
-                if kind == THRESHOLDS:
-                    code += reached(channels.thresholds[channel], channels.shift[channel] * total)
-                else:
-                    code += requantize(
-                        kind, total, channels.multiplier[channel], channels.shift[channel]
-                    )
-                out[oy, ox, channel] = min(max(code, numerics.clamp_min), numerics.clamp_max)
+                out[oy, ox, channel] = code_of_sum(total, channel, numerics, channels)
     return overflows
 
 

@@ -20,7 +20,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from simulator.datapath import amx, packed, units, vnni
+from simulator.datapath import amx, packed, packing, units, vnni
 from simulator.datapath.machine import Machine
 from simulator.datapath.matmul import Channels, Numerics
 from simulator.fixedpoint.requantize import KINDS
@@ -112,8 +112,8 @@ def _tile_peak(depth: int, rows: np.ndarray, block: np.ndarray, tiles: np.ndarra
 def peak(unit: str) -> float:
     """Multiply-accumulates per second of CPU time that the unit can do."""
     if unit == units.AMX:
-        rows, tiles, turns = packed.aligned(32 * 512), amx.configuration(), 1 << 12
-        block = packed.aligned(4 * 32 * 32).view(np.int32).reshape(32, 32)
+        rows, tiles, turns = packing.aligned(32 * 512), amx.configuration(), 1 << 12
+        block = packing.aligned(4 * 32 * 32).view(np.int32).reshape(32, 32)
         spent = medians(9, tile=lambda: _tile_peak(turns, rows, block, tiles))["tile"]
         return 32 * 32 * 512 * turns / spent
     rounds = 1 << 18
@@ -134,7 +134,7 @@ def product(
         "gemm", "fully_connected", "x", "w", "b", "y", nest, "weight_stationary", 0, 0, 0, 8, 0, stage,
         LaneWork(1, 1, 1),
     )  # fmt: skip
-    ready = packed.pack(command, weights.reshape(1, 1, 1, size, size), channels, signed)
+    ready = packing.pack(command, weights.reshape(1, 1, 1, size, size), channels, signed)
     return lambda x, y: packed.run(ready, command, channels, numerics, True, x, y)
 
 

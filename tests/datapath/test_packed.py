@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_devices import compile_tightly
 from random_layers import LAYERS
 
-from simulator.datapath import packed
+from simulator.datapath import packed, packing
 from simulator.datapath.machine import Machine, Values
 from simulator.datapath.matmul import Channels, Numerics, run_sums
 from simulator.datapath.units import PORTABLE, VARIABLE, available_units, chosen_unit
@@ -115,7 +115,7 @@ def _on_every_unit(
     for unit in FAST:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(VARIABLE, unit)
-            ready = packed.pack(command, weights, channels, x.dtype.kind == "i")
+            ready = packing.pack(command, weights, channels, x.dtype.kind == "i")
         made = np.zeros_like(expected)
         assert packed.run(ready, command, channels, numerics, never, x, made) == overflows
         np.testing.assert_array_equal(made, expected, unit)

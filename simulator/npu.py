@@ -129,6 +129,13 @@ def simulate(
     return _result(model, energy, point, program, timing, counts, accuracy, overflows)
 
 
+def _enough_bits(command: Command, program: Program) -> int:
+    """The narrowest accumulator for a product on the array, by its weights and bias; else 0."""
+    if not isinstance(command, Matmul):
+        return 0
+    return accumulator_bound(command, program).bit_length() + 1
+
+
 def _processors() -> int:
     """How many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -232,6 +239,7 @@ def _layer(
         scratchpad_bytes=(counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8,
         scratchpad_peak_bytes=program.scratchpad_bytes_at(index),
         overflows=overflows,
+        accumulator_bits=_enough_bits(command, program),
         note=command.reason if isinstance(command, Host) else "",
     )
 

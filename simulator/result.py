@@ -41,7 +41,9 @@ class Totals:
 class Layer:
     """One command; values as in :class:`Totals`, for this command alone.
 
-    ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host.
+    ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host. ``accumulator_bits`` is
+    the narrowest accumulator that no input can overflow, as the weights prove; 0 where the array does
+    nothing.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Layer:
     scratchpad_bytes: int
     scratchpad_peak_bytes: int
     overflows: int | None
+    accumulator_bits: int = 0
     note: str = ""
 
 

@@ -57,14 +57,21 @@ def layer_table(result: Result, detailed: bool) -> str:
         if detailed:
             row += [f"{layer.cycles_by_cause[c]:,}" for c in CAUSES]
             overflows = "?" if layer.overflows is None else f"{layer.overflows:,}"
-            row += [size(layer.dram_bytes), size(layer.scratchpad_bytes), overflows, layer.tile]
+            bits = layer.accumulator_bits or "-"
+            row += [
+                size(layer.dram_bytes),
+                size(layer.scratchpad_bytes),
+                overflows,
+                bits,
+                layer.tile,
+            ]
         else:
             row += [main_cause(layer), size(layer.dram_bytes)]
         rows.append(row)
     headers = ["layer", "operator", "MACs", "cycles", "% time", "% util", "energy"]
     if detailed:
         headers += [c.replace("_", " ") for c in CAUSES]
-        headers += ["DRAM", "scratchpad", "overflows", "tile"]
+        headers += ["DRAM", "scratchpad", "overflows", "enough bits", "tile"]
     else:
         headers += ["mostly", "DRAM"]
     numbers = ("right",) * (len(headers) - 2)

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from simulator import cli, jit
-from simulator.hwconfig import device_names
+from simulator import cli, jit, load_device, load_model, simulate
+from simulator.hwconfig import device_names, with_array
 from simulator.ops import operator_names
 from simulator.profiles import PROFILES
 from simulator.resources import data_folder
@@ -29,7 +29,7 @@ TOTALS = {
 LAYER = {
     "name", "operator", "tile", "cycles", "latency_s", "cycles_by_cause", "macs", "utilization",
     "energy_pj", "energy_by_component_pj", "average_power_w", "tops", "dram_bytes",
-    "scratchpad_bytes", "scratchpad_peak_bytes", "overflows", "note",
+    "scratchpad_bytes", "scratchpad_peak_bytes", "overflows", "accumulator_bits", "note",
 }  # fmt: skip
 CAUSES = {
     "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host",
@@ -172,7 +172,7 @@ def test_without_data_nothing_is_said_of_accuracy(capsys: Captured) -> None:
 def test_layers_option_adds_columns(capsys: Captured) -> None:
     assert cli.main(["run", "digits", "--device", "wear", "--layers"]) == 0
     header = capsys.readouterr().out.splitlines()[2]
-    for name in ("fill drain", "weight load", "dram stall", "overflows", "tile"):
+    for name in ("fill drain", "weight load", "dram stall", "overflows", "enough bits", "tile"):
         assert name in header
 
 
@@ -195,6 +195,18 @@ def test_accumulators_in_place_of_the_devices(tmp_path: Path, capsys: Captured) 
     assert plain["totals"]["overflows"] == 0
     assert overridden["totals"]["overflows"] > 1000
     assert overridden["accuracy"]["top1"] < plain["accuracy"]["top1"]
+
+
+def test_the_bits_that_are_enough_are_no_more_than_enough() -> None:
+    """With as many no input can overflow a layer; with one less the weights do not rule it out."""
+    model, device = load_model("digits"), load_device("wear")
+    enough = {x.name: x.accumulator_bits for x in simulate(model, device).layers}
+    assert {"conv2/Relu", "logits/MatMul"} <= {name for name, bits in enough.items() if bits > 16}
+    for bits in range(8, 33):
+        narrow = with_array(device, accumulator_bits=bits)
+        for layer in simulate(model, narrow).layers:
+            assert (layer.overflows == 0) == (bits >= layer.accumulator_bits), layer.name
+            assert layer.accumulator_bits == enough[layer.name]
 
 
 def test_progress_bar_goes_to_the_terminal_alone(

@@ -154,9 +154,9 @@ def _run(args: argparse.Namespace) -> int:
     check_target(args.json)
     device, model = load_device(args.device), load_model(args.model, args.profile)
     stated = {"accumulator_bits": args.accumulator_bits, "overflow": args.overflow}
-    device = with_array(
-        device, **{key: value for key, value in stated.items() if value is not None}
-    )
+    stated = {key: value for key, value in stated.items() if value is not None}
+    if stated:
+        device = with_array(device, **stated)
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
     if data is None:

@@ -122,11 +122,14 @@ def simulate(
     program = compile_graph(model, device, point)
     timing = time_program(program, point)
     counts = count_program(program, point)
-    accuracy, overflows = None, _proved_overflows(program)
+    enough = [_enough_bits(command, program) for command in program.commands]
+    # 0 for each command whose weights rule an overflow out.
+    narrow = device.array.accumulator_bits
+    accuracy, overflows = None, [None if bits > narrow else 0 for bits in enough]
     if data is not None:
         stream = _Stream(data, inputs, carry_state, batch, threads or _processors())
         accuracy, overflows = _evaluate(program, stream, progress)
-    return _result(model, energy, point, program, timing, counts, accuracy, overflows)
+    return _result(model, energy, point, program, timing, counts, accuracy, overflows, enough)
 
 
 def _enough_bits(command: Command, program: Program) -> int:
@@ -141,15 +144,6 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _proved_overflows(program: Program) -> list[int | None]:
-    """0 for each command whose weights rule an overflow out, else None."""
-    limit = 1 << (program.device.array.accumulator_bits - 1)
-    return [
-        None if isinstance(c, Matmul) and accumulator_bound(c, program) >= limit else 0
-        for c in program.commands
-    ]
 
 
 @dataclass(frozen=True)
@@ -217,6 +211,7 @@ def _layer(
     counts: Counts,
     energy: dict[str, float],
     overflows: int | None,
+    enough: int,
 ) -> Layer:
     command = program.commands[index]
     array = program.device.array
@@ -239,7 +234,7 @@ def _layer(
         scratchpad_bytes=(counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8,
         scratchpad_peak_bytes=program.scratchpad_bytes_at(index),
         overflows=overflows,
-        accumulator_bits=_enough_bits(command, program),
+        accumulator_bits=enough,
         note=command.reason if isinstance(command, Host) else "",
     )
 
@@ -247,11 +242,14 @@ def _layer(
 def _result(
     model: Graph, energy: EnergyModel, point: OperatingPoint, program: Program, timing: Timing,
     counts: list[Counts], accuracy: Accuracy | None, overflows: list[int | None],
+    enough: list[int],
 ) -> Result:  # fmt: skip
     device = program.device
     layers = tuple(
-        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), o)
-        for i, (t, c, o) in enumerate(zip(timing.commands, counts, overflows, strict=True))
+        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), o, e)
+        for i, (t, c, o, e) in enumerate(
+            zip(timing.commands, counts, overflows, enough, strict=True)
+        )
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [o for o in overflows if o is not None]

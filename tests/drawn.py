@@ -12,6 +12,13 @@ _STEPS = 1 << 16  # of a real number between its ends
 _SPREAD = 3.0  # standard deviations
 
 
+class Shown:
+    """What hypothesis prints of a drawn case: its text."""
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
 class Drawn:
     """The part of ``numpy.random.Generator`` that the makers of layers and devices use.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from drawn import drawn_rng
+from drawn import Shown, drawn_rng
 from hypothesis import assume
 from hypothesis import strategies as st
 from onnx_builder import OnnxBuilder
@@ -28,7 +28,7 @@ _SAMPLES = 2
 
 
 @dataclass(frozen=True)
-class OnnxCase:
+class OnnxCase(Shown):
     """A file, its graph on a device, and inputs."""
 
     steps: tuple[str, ...]
@@ -37,9 +37,8 @@ class OnnxCase:
     program: Program
     inputs: dict[str, np.ndarray]
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What hypothesis prints of it."""
-        printer.text(f"steps {', '.join(self.steps)}\n{print_graph(self.graph).rstrip()}")
+    def __str__(self) -> str:
+        return f"steps {', '.join(self.steps)}\n{print_graph(self.graph).rstrip()}"
 
 
 @dataclass(frozen=True)

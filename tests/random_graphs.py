@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from drawn import drawn_rng
+from drawn import Shown, drawn_rng
 from hypothesis import assume
 from hypothesis import strategies as st
 from random_devices import compile_tightly
@@ -27,17 +26,13 @@ _MOST_AROUND = 3
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Shown):
     """A graph on a device; printed, it says what a person needs to see the same."""
 
     steps: tuple[str, ...]
     layer: Layer
     graph: Graph
     program: Program
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """What hypothesis prints of it."""
-        printer.text(str(self))
 
     def __str__(self) -> str:
         device = self.program.device.model_dump(exclude_defaults=True)

@@ -17,6 +17,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from simulator.datapath.llvm import called
+
 ROWS = 16
 BYTES = 64  # of a tile's row; a step of the reduction
 TILE_BYTES = ROWS * BYTES
@@ -47,18 +49,12 @@ def configuration() -> np.ndarray:
     return found
 
 
-def _called(builder: Any, name: str, kinds: list[Any], values: list[Any]) -> None:
-    known = builder.module.globals.get(name)
-    function = known or ir.Function(builder.module, ir.FunctionType(_VOID, kinds), name)
-    builder.call(function, values)
-
-
 def _configure() -> Callable[..., None]:
     @intrinsic
     def configure(typing: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             pointer = builder.inttoptr(values[0], _ADDRESS)
-            _called(builder, "llvm.x86.ldtilecfg", [_ADDRESS], [pointer])
+            called(builder, "llvm.x86.ldtilecfg", _VOID, [pointer])
             return context.get_dummy_value()
 
         return types.void(types.intp), generate
@@ -70,7 +66,7 @@ def _release() -> Callable[..., None]:
     @intrinsic
     def release(typing: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            _called(builder, "llvm.x86.tilerelease", [], [])
+            called(builder, "llvm.x86.tilerelease", _VOID, [])
             return context.get_dummy_value()
 
         return types.void(), generate
@@ -86,8 +82,7 @@ class _Block:
 
     def tile(self, name: str, tile: int, address: Any, stride: Any) -> None:
         pointer = self.b.inttoptr(address, _ADDRESS)
-        kinds = [_BYTE, _ADDRESS, _INDEX]
-        _called(self.b, f"llvm.x86.{name}", kinds, [ir.Constant(_BYTE, tile), pointer, stride])
+        called(self.b, f"llvm.x86.{name}", _VOID, [ir.Constant(_BYTE, tile), pointer, stride])
 
     def each_sum(self, name: str, block: Any, stride: Any) -> None:
         """Load or store the tiles of sums."""
@@ -122,7 +117,7 @@ class _Block:
             self.tile("tileloadd64", _RIGHT[c], address, weight_bytes)
             for r in range(2):
                 tiles = [ir.Constant(_BYTE, t) for t in (_SUMS[2 * r + c], _LEFT[r], _RIGHT[c])]
-                _called(b, "llvm.x86.tdpbusd", [_BYTE] * 3, tiles)
+                called(b, "llvm.x86.tdpbusd", _VOID, tiles)
         following = b.add(step, ir.Constant(_INDEX, 1))
         more = b.add(row_at, ir.Constant(_INDEX, TILE_BYTES))
         further = b.add(weights_at, b.mul(weight_bytes, ir.Constant(_INDEX, ROWS)))

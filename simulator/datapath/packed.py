@@ -22,6 +22,7 @@ from simulator.datapath.packing import MOST_VECTORS, Finish, Packed, aligned
 from simulator.datapath.vnni import (
     LANES,
     PIXELS,
+    ROWS,
     STEP,
     copy_bytes,
     finish_bytes,
@@ -37,6 +38,7 @@ from simulator.jit import jit
 from simulator.program.commands import Matmul
 from simulator.program.nest import untiled
 
+_ROWS = (0, *ROWS.values())  # of a block, by the registers that hold its columns
 # Pixels whose sums wait for the output stage together: a multiple of the rows of every block.
 _STRIP = 48
 _BLOCK_BYTES = 4 * LANES * MOST_VECTORS  # from one row of sums to the next
@@ -71,7 +73,6 @@ def _double_rounding(block, rows, columns, finish, numerics, out):
     ``fixedpoint.requantize.double_rounding``.
     """
     low, high = np.int64(numerics.clamp_min), np.int64(numerics.clamp_max)
-    zero = np.int64(numerics.zero_point)
     for r in range(rows):
         sums, codes = block[r], out[r]
         for c in range(columns):
@@ -79,8 +80,7 @@ def _double_rounding(block, rows, columns, finish, numerics, out):
             shifted = np.int64(np.int32(total << finish.left[c]))
             product = (shifted * np.int64(finish.multiplier[c]) + (1 << 30)) >> 31
             rounded = product + finish.half[c] + ((product >> 63) & finish.away[c])
-            code = zero + (rounded >> finish.right[c])
-            codes[c] = min(max(code, low), high)
+            codes[c] = min(max(rounded >> finish.right[c], low), high)
 
 
 @jit
@@ -104,16 +104,6 @@ def _any_rounding(block, rows, columns, first, bias, channels, numerics, out):
             total = wrap(total, numerics.accumulator_bits)
             out[r, c] = code_of_sum(total, first + c, numerics, channels)
     return overflows
-
-
-@jit
-def _rows_of(layout, vectors):
-    """Rows of a block whose columns take ``vectors`` registers."""
-    if vectors == 1:
-        return layout.rows_of_1
-    if vectors == 2:
-        return layout.rows_of_2
-    return layout.rows_of_3 if vectors == 3 else layout.rows_of_4
 
 
 @jit
@@ -156,9 +146,10 @@ def _less(sums, rows, columns, spread, totals):
 
 
 @jit
-def _finished(block, count, first, columns, stage, channels, numerics, codes):
-    """The output stage of a block of sums; returns the overflows. ``stage`` is the whole command's, and
-    the addresses of the block's part of it."""
+def _finished(block, count, first, columns, stage, channels, numerics, out):
+    """The output stage of a block of sums into their columns of ``out``; returns the overflows. ``stage``
+    is the whole command's, and the addresses of the block's part of it."""
+    codes = out[:, first : first + columns]
     finish, way, numbers = stage
     if way == _DOUBLE_BYTES:
         finish_bytes(
@@ -171,7 +162,6 @@ def _finished(block, count, first, columns, stage, channels, numerics, codes):
             finish.bias[first : first + columns], finish.multiplier[first : first + columns],
             finish.left[first : first + columns], finish.half[first : first + columns],
             finish.away[first : first + columns], finish.right[first : first + columns],
-            finish.half_and_zero,
         )  # fmt: skip
         _double_rounding(block, count, columns, own, numerics, codes)
         return 0
@@ -210,8 +200,7 @@ def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, num
                     )
             if spread != 0:
                 _less(sums, count, columns, spread, totals)
-            stage = finish, way, numbers[0, 0]
-            codes = out[sample, pixel : pixel + count, first : first + columns]
+            stage, codes = (finish, way, numbers[0, 0]), out[sample, pixel : pixel + count]
             overflows += _finished(sums, count, first, columns, stage, channels, numerics, codes)
     return overflows
 
@@ -270,12 +259,12 @@ def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
             first, columns, vectors, offset = blocks[0, j]
             # Whole tiles of sums that are the result go where they belong at once.
             direct = way == _NONE and spread == 0 and padded == rows and columns == vectors * LANES
-            codes = out[chunk, :, first : first + columns]
             for v in range(0, vectors, 2):
                 right = base + offset + v * amx.BYTES
                 if direct:
                     start = finish.bias.ctypes.data + 4 * first + v * amx.BYTES
-                    target = codes.ctypes.data + v * amx.BYTES, out.strides[1], start
+                    codes = out[chunk, :, first:].ctypes.data
+                    target = codes + v * amx.BYTES, out.strides[1], start
                 else:
                     target = sums.ctypes.data + v * amx.BYTES, _BLOCK_BYTES, nothing.ctypes.data
                 _multiply_tiles(
@@ -286,7 +275,9 @@ def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
                 _less(sums, rows, columns, spread, totals[:, :1])
             if not direct:
                 stage = finish, way, numbers[0, j]
-                overflows += _finished(sums, rows, first, columns, stage, channels, numerics, codes)
+                overflows += _finished(
+                    sums, rows, first, columns, stage, channels, numerics, out[chunk]
+                )
     amx.release()
     return overflows
 
@@ -311,20 +302,19 @@ def run_packed(x, image, weights, blocks, starts, packed, channels, nest, numeri
             for g in range(blocks.shape[0]):
                 offsets = starts.ctypes.data + 8 * g * stretches
                 if spread != 0:
-                    for r in range(0, count, _rows_of(layout, 1)):
+                    for r in range(0, count, _ROWS[1]):
                         at, block = addresses + 8 * r, other + r * _BLOCK_BYTES
                         _multiply(1, at, offsets, stretches, layout.steps, base + ones, block)
                 for j in range(blocks.shape[1]):
                     first, columns, vectors, offset = blocks[g, j]
-                    for r in range(0, count, _rows_of(layout, vectors)):
+                    for r in range(0, count, _ROWS[vectors]):
                         at, block = addresses + 8 * r, target + r * _BLOCK_BYTES
                         _multiply(
                             vectors, at, offsets, stretches, layout.steps, base + offset, block
                         )
                     if spread != 0:
                         _less(sums, count, columns, spread, totals[:, :1])
-                    stage = finish, way, numbers[g, j]
-                    codes = out[sample, pixel : pixel + count, first : first + columns]
+                    stage, codes = (finish, way, numbers[g, j]), out[sample, pixel : pixel + count]
                     overflows += _finished(
                         sums, count, first, columns, stage, channels, numerics, codes
                     )

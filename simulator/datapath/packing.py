@@ -10,7 +10,7 @@ import numpy as np
 from simulator.datapath import amx
 from simulator.datapath.matmul import Channels
 from simulator.datapath.units import AMX, PORTABLE, chosen_unit
-from simulator.datapath.vnni import LANES, ROWS, STEP
+from simulator.datapath.vnni import LANES, STEP
 from simulator.program.commands import Matmul, Requantize
 from simulator.program.nest import Nest
 from simulator.tensor import TensorSpec
@@ -28,10 +28,6 @@ class Layout(NamedTuple):
     channels: int
     flip: int
     steps: int  # of each stretch of a window
-    rows_of_1: int
-    rows_of_2: int
-    rows_of_3: int
-    rows_of_4: int
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,9 @@ class Finish(NamedTuple):
     bias: np.ndarray
     multiplier: np.ndarray
     left: np.ndarray
-    half: np.ndarray
+    half: np.ndarray  # with the output's zero point, shifted left by ``right``
     away: np.ndarray
     right: np.ndarray
-    half_and_zero: np.ndarray  # the same with the output's zero point
 
 
 def aligned(size: int) -> np.ndarray:
@@ -127,9 +122,7 @@ def pack(command: Matmul, weights: np.ndarray, channels: Channels, signed: bool)
     joined = np.concatenate([*form.parts, form.ones])
     packed = aligned(joined.size)
     packed[:] = joined
-    layout = Layout(
-        height, width, nest.groups * nest.k, flip, form.steps, *(ROWS[v] for v in (1, 2, 3, 4))
-    )
+    layout = Layout(height, width, nest.groups * nest.k, flip, form.steps)
     finish = _finish_of(bias, channels, command.requantize.zero_point)
     return Packed(
         packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.size, finish,
@@ -201,18 +194,15 @@ def _finish_of(bias: np.ndarray, channels: Channels, zero: int) -> Finish:
     left, right = np.maximum(shift, 0), np.clip(-shift, 0, 62)
     half = np.where(right > 0, 1 << np.maximum(right - 1, 0), 0)
     found = (
-        bias.astype(np.int32), channels.multiplier.astype(np.int32), left.astype(np.int32), half,
-        np.where(right > 0, -1, 0), right, half + (zero << np.minimum(right, 31)),
+        bias.astype(np.int32), channels.multiplier.astype(np.int32), left.astype(np.int32),
+        half + (zero << np.minimum(right, 31)), np.where(right > 0, -1, 0), right,
     )  # fmt: skip
     return Finish(*(np.concatenate([part, np.zeros(LANES, part.dtype)]) for part in found))
 
 
 def _numbers(finish: Finish, blocks: np.ndarray, stage: Requantize) -> np.ndarray:
-    parts = (
-        finish.bias, finish.multiplier, finish.left, finish.half_and_zero, finish.away, finish.right
-    )  # fmt: skip
     found = np.zeros((*blocks.shape[:2], 8), np.int64)
-    for place, part in enumerate(parts):
+    for place, part in enumerate(finish):
         found[..., place] = part.ctypes.data + part.itemsize * blocks[..., 0]
     found[..., 6:] = stage.clamp_min, stage.clamp_max
     return found

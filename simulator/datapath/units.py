@@ -9,6 +9,7 @@ give the same integers.
 from __future__ import annotations
 
 import os
+from functools import cache
 
 import llvmlite.binding as llvm
 
@@ -23,6 +24,7 @@ _VECTORS = ("avx512f", "avx512vnni")
 _NEEDED = {VNNI: _VECTORS, AMX: (*_VECTORS, "amx-tile", "amx-int8")}
 
 
+@cache
 def available_units() -> tuple[str, ...]:
     """The units that this processor has, best first."""
     if numba_config.DISABLE_JIT or numba_config.CPU_NAME or numba_config.CPU_FEATURES:

@@ -14,6 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from simulator.datapath.llvm import called
+
 LANES = 16  # sums in a register
 STEP = 4  # bytes of the reduction that one instruction takes
 # Rows of a block by the registers that hold its columns: with 24 sums or fewer all stay in registers.
@@ -46,21 +48,17 @@ class _Writer:
 
     def __init__(self, builder: Any) -> None:
         self.b = builder
-        named = builder.module.globals.get("llvm.x86.avx512.vpdpbusd.512")
-        kind = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
-        self.dot = named or ir.Function(builder.module, kind, "llvm.x86.avx512.vpdpbusd.512")
 
-    def masked(self, name: str, result: Any, values: list[Any]) -> Any:
-        shape = ir.FunctionType(result, [value.type for value in values])
-        known = self.b.module.globals.get(name)
-        return self.b.call(known or ir.Function(self.b.module, shape, name), values)
+    def dot(self, sums: Any, rows: Any, columns: Any) -> Any:
+        """16 sums, and to each the products of four unsigned by four signed bytes."""
+        return called(self.b, "llvm.x86.avx512.vpdpbusd.512", _VECTOR, [sums, rows, columns])
 
     def masked_store(self, values: Any, address: Any, mask: Any) -> None:
         """Bytes to an address, those whose bit of the mask is set."""
         kind = values.type
         pointer = self.b.inttoptr(address, kind.as_pointer())
         name = f"llvm.masked.store.v{kind.count}i8.p0v{kind.count}i8"
-        self.masked(name, ir.VoidType(), [values, pointer, ir.Constant(_SUM, 1), mask])
+        called(self.b, name, ir.VoidType(), [values, pointer, ir.Constant(_SUM, 1), mask])
 
     def masked_load(self, address: Any, mask: Any) -> Any:
         """Bytes from an address; none is read whose bit is not set."""
@@ -68,7 +66,7 @@ class _Writer:
         pointer = self.b.inttoptr(address, kind.as_pointer())
         name = f"llvm.masked.load.v{kind.count}i8.p0v{kind.count}i8"
         nothing = ir.Constant(kind, [0] * kind.count)
-        return self.masked(name, kind, [pointer, ir.Constant(_SUM, 1), mask, nothing])
+        return called(self.b, name, kind, [pointer, ir.Constant(_SUM, 1), mask, nothing])
 
     def blocks(self, *names: str) -> list[Any]:
         return [self.b.function.append_basic_block(name) for name in names]
@@ -130,7 +128,7 @@ class _Dense(_Writer):
         for r, address in enumerate(addresses):
             row = self.row(self.b.add(address, along))
             added += [
-                self.b.call(self.dot, [sums[r * self.vectors + v], row, column])
+                self.dot(sums[r * self.vectors + v], row, column)
                 for v, column in enumerate(columns)
             ]
         return added
@@ -214,7 +212,7 @@ class _Depthwise(_Writer):
         column = b.load(b.inttoptr(taps_at, _VECTOR.as_pointer()))
         column.align = 4 * LANES
         added = [
-            b.call(self.dot, [own, self.taps([b.add(base, o) for o in offsets]), column])
+            self.dot(own, self.taps([b.add(base, o) for o in offsets]), column)
             for own, base in zip(sums, bases, strict=True)
         ]
         following, taps_next = b.add(step, one), b.add(taps_at, _number(LANES * STEP))

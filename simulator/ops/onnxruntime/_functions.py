@@ -45,6 +45,13 @@ def eight_bit_codes(graph: Graph, name: str) -> bool:
     return are_codes(graph, name, EIGHT_BITS)
 
 
+def one_type(graph: Graph, node: Node) -> bool:
+    """input and output are both int8 or both uint8 codes with one scale each"""
+    names = (node.inputs[0], node.outputs[0])
+    alike = len({graph.spec(n).dtype for n in names}) == 1
+    return alike and all(eight_bit_codes(graph, n) for n in names)
+
+
 def code_offset(node: Node) -> int:
     """What the runtime adds to all int8 codes of ``node`` and their zero points: where it can, it has them
     as uint8 ones, which shows where zero points are among the float32 numbers."""

@@ -16,7 +16,7 @@ from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops import _pooling
-from simulator.ops.onnxruntime._functions import code_offset, eight_bit_codes
+from simulator.ops.onnxruntime._functions import code_offset, one_type
 from simulator.ops.onnxruntime._global_mean import global_codes, lower_global
 from simulator.profiles import RUN
 from simulator.program.commands import LaneWork, Vector
@@ -27,15 +27,12 @@ COMMAND = "vector average_pool_float; vector reduce for whole images"
 PROFILES = {"onnxruntime": RUN}
 
 
-def one_type(graph: Graph, node: Node) -> bool:
-    """input and output are both int8 or both uint8 codes with one scale each, without an activation"""
-    names = (node.inputs[0], node.outputs[0])
-    alike = len({graph.spec(n).dtype for n in names}) == 1
-    free = dict(node.attrs).get("activation", "NONE") == "NONE"
-    return alike and free and all(eight_bit_codes(graph, n) for n in names)
+def no_activation(graph: Graph, node: Node) -> bool:
+    """no activation is fused"""
+    return dict(node.attrs).get("activation", "NONE") == "NONE"
 
 
-RULES = (common.takes(1, 1), common.image_input, one_type)
+RULES = (common.takes(1, 1), common.image_input, one_type, no_activation)
 infer = _pooling.infer
 
 

@@ -16,7 +16,7 @@ from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops._stage import runtime_in_float
-from simulator.ops.onnxruntime._functions import eight_bit_codes
+from simulator.ops.onnxruntime._functions import one_type
 from simulator.profiles import RUN
 from simulator.program.commands import LaneWork, Vector
 from simulator.program.nest import untiled
@@ -26,13 +26,6 @@ SUMMARY = "softmax over the last dimension"
 COMMAND = "vector softmax_quotient"
 PROFILES = {"onnxruntime": RUN}
 _MARGIN = 5.0  # of the logarithm of the largest sum below that of the largest float32
-
-
-def one_type(graph: Graph, node: Node) -> bool:
-    """input and output are both int8 or both uint8 codes with one scale each"""
-    names = (node.inputs[0], node.outputs[0])
-    alike = len({graph.spec(n).dtype for n in names}) == 1
-    return alike and all(eight_bit_codes(graph, n) for n in names)
 
 
 def plain(graph: Graph, node: Node) -> bool:

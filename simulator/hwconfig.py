@@ -56,7 +56,18 @@ class Array(_Section):
     ifmap_bits: Annotated[int, Field(ge=1, le=16)] = 8
     weight_bits: Annotated[int, Field(ge=1, le=16)] = 8
     accumulator_bits: Annotated[int, Field(ge=8, le=64)] = 32
+    psum_bits: Annotated[int, Field(ge=8, le=64)] | None = Field(
+        None,
+        description="width of a sum within the array, where it is narrower than the accumulator memory "
+        "that the sums of the folds and tiles are added in; overflows as that does",
+    )
     overflow: Literal["wrap", "saturate"] = "wrap"
+    precision_scaling: Literal["none", "fused", "bit_serial"] = Field(
+        "none",
+        description="what a PE does with narrower operands: none: takes them as wide ones; fused: "
+        "splits into PEs of 2, 4, 8 bits, which multiply several terms of one sum at once; bit_serial: "
+        "takes a weight bit by bit, so the array advances once every as many cycles as weights have bits",
+    )
     dataflow: Dataflow = "weight_stationary"
     overlap: Literal["serial", "pipelined", "ideal"] = "pipelined"
     zero_point: Literal["subtract", "fold"] = Field(
@@ -64,6 +75,11 @@ class Array(_Section):
         description="subtract: operands enter the PEs as code - zero point; fold: raw codes enter, "
         "the ifmap zero point is folded into the bias and padding holds the zero point",
     )
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of a sum within the array."""
+        return self.psum_bits or self.accumulator_bits
 
 
 class UnifiedScratchpad(_Section):
@@ -179,6 +195,7 @@ class DeviceNumbers(NamedTuple):
     ``overlap`` indexes :data:`OVERLAPS`.
     """
 
+    psum_bits: int
     accumulator_bits: int
     overlap: int
     buffers: int
@@ -225,6 +242,11 @@ class Device(_Section):
         names = [p.name for p in self.operating_points]
         if len(set(names)) != len(names):
             raise ValueError(f"operating_points: names {names} are not all different")
+        if self.array.sum_bits > self.array.accumulator_bits:
+            raise ValueError(
+                f"array.psum_bits: {self.array.psum_bits} is wider than array.accumulator_bits, "
+                f"{self.array.accumulator_bits}"
+            )
         words = self.accumulator.capacity_bytes * 8 // self.array.accumulator_bits
         if words < self.accumulator.buffers:
             raise ValueError(
@@ -256,13 +278,16 @@ class Device(_Section):
         raise DeviceError(self.name, f"no operating point called {name!r}", allowed)
 
     def peak_tops(self, point: OperatingPoint) -> float:
-        """2 operations per PE and cycle, in 1e12 per second."""
-        return 2e-6 * self.array.rows * self.array.cols * self.cores * point.clock_mhz
+        """In 1e12 per second: 2 operations per PE and cycle, on operands of the PEs' own widths; a
+        bit-serial PE needs a cycle for each bit of a weight."""
+        serial = self.array.precision_scaling == "bit_serial"
+        per_pe = 2e-6 / (self.array.weight_bits if serial else 1)
+        return per_pe * self.array.rows * self.array.cols * self.cores * point.clock_mhz
 
     def numbers(self, point: OperatingPoint) -> DeviceNumbers:
         a, s = self.array, self.scratchpad
         return DeviceNumbers(
-            a.accumulator_bits, OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
+            a.sum_bits, a.accumulator_bits, OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
             self.accumulator.capacity_bytes, self.accumulator.buffers, self.vector.lanes,
             self.dma.bytes_per_cycle, self.dma.burst_bytes, self.dma.latency_cycles,
             max(1, round(point.clock_mhz * 1000)), max(1, round(self.dram.bandwidth_mb_per_s * 1000)),

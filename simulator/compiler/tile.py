@@ -273,7 +273,7 @@ def _search_channels(
         packed = packed_groups(numbers.dataflow, whole, grid)
         # Whole folds: input stationary streams n, output stationary streams k.
         across_n = 1 if numbers.dataflow == INPUT_STATIONARY else grid.cols
-        across_k = 1 if numbers.dataflow == OUTPUT_STATIONARY else grid.rows
+        across_k = grid.terms if numbers.dataflow == OUTPUT_STATIONARY else grid.rows * grid.terms
     g_parts = 1
     while g_parts < 2 * base.groups:
         n_parts = 1

@@ -29,7 +29,7 @@ from simulator.program.nest import Nest, Tile
 __all__ = [
     "INPUT_STATIONARY", "OUTPUT_STATIONARY", "PIPELINED", "SERIAL", "WEIGHT_STATIONARY",
     "Accesses", "ArrayWork", "Folds", "Gemm", "Grid",
-    "accesses", "gemm_of", "grid_of", "packed_groups", "reduction_segment", "work",
+    "accesses", "fused_bits", "gemm_of", "grid_of", "packed_groups", "reduction_segment", "work",
 ]  # fmt: skip
 
 _ws_folds, _os_folds, _is_folds = _ws.folds, _os.folds, _is.folds
@@ -40,12 +40,29 @@ _is_segment = _is.reduction_segment
 
 
 def grid_of(device: Device, ifmap_bits: int = 0, weight_bits: int = 0) -> Grid:
-    """The array of ``device`` with its scratchpad port, for operands of these widths (0: the PEs' own)."""
+    """The array of ``device`` with its scratchpad port, for operands of these widths (0: the PEs' own).
+
+    A fused PE is made of multipliers of 2 by 2 bits: operands take 2, 4, 8 or 16 of its bits each way, and
+    what they leave free multiplies the next terms of the same sum (as in Bit Fusion, Sharma et al., ISCA
+    2018). A bit-serial PE takes the ifmap in parallel and a weight bit by bit (as in UNPU, Lee et al.,
+    ISSCC 2018).
+    """
     a = device.array
-    return Grid(
-        a.rows, a.cols, ifmap_bits or a.ifmap_bits, weight_bits or a.weight_bits,
-        device.scratchpad.read_bytes_per_cycle,
-    )  # fmt: skip
+    ifmap, weights = ifmap_bits or a.ifmap_bits, weight_bits or a.weight_bits
+    terms = step_cycles = 1
+    if a.precision_scaling == "fused":
+        terms = (a.ifmap_bits // fused_bits(ifmap, a.ifmap_bits)) * (
+            a.weight_bits // fused_bits(weights, a.weight_bits)
+        )
+    elif a.precision_scaling == "bit_serial":
+        step_cycles = weights
+    port = device.scratchpad.read_bytes_per_cycle
+    return Grid(a.rows, a.cols, ifmap, weights, port, terms, step_cycles)
+
+
+def fused_bits(bits: int, most: int) -> int:
+    """What an operand of ``bits`` takes of ``most`` bits of a fused PE."""
+    return min(most, max(2, 1 << (bits - 1).bit_length()))
 
 
 @jit

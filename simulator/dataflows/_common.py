@@ -22,13 +22,21 @@ class Gemm(NamedTuple):
 
 
 class Grid(NamedTuple):
-    """The array and what feeds it; ``port_bytes`` per cycle is shared by both operands."""
+    """The array and what feeds it, for operands of some widths; ``port_bytes`` per cycle is shared by both.
+
+    ``terms``: neighbouring products of one sum that a PE does at once, as a fused one does of narrow
+    operands; a word is what a PE takes then, so a reduction of k is one of ceil(k / terms) words.
+    ``step_cycles``: cycles from one step of the array to the next, as many as a weight has bits where
+    PEs are bit-serial; all that moves in it moves then.
+    """
 
     rows: int
     cols: int
     ifmap_bits: int
     weight_bits: int
     port_bytes: int
+    terms: int = 1
+    step_cycles: int = 1
 
 
 class Folds(NamedTuple):
@@ -52,8 +60,8 @@ class Folds(NamedTuple):
 class Accesses(NamedTuple):
     """Words moved by one tile: scratchpad reads, accumulator traffic, and PE activity.
 
-    ``pe_cycles`` counts a PE each time an operand passes it, a zero off the diagonal of a packed
-    grouped product included.
+    ``pe_cycles`` counts a PE each time a word passes it, a zero off the diagonal of a packed grouped
+    product included.
     """
 
     ifmap_reads: int
@@ -85,10 +93,17 @@ class ArrayWork(NamedTuple):
 
 
 @jit
-def pe_cycles(gemm: Gemm, packed: int) -> int:
-    """Operand passages through PEs when ``packed`` groups share a fold on its diagonal."""
+def words(gemm: Gemm, grid: Grid) -> int:
+    """What the reduction is in words of the array."""
+    return ceil_div(gemm.k, grid.terms)
+
+
+@jit
+def pe_cycles(gemm: Gemm, grid: Grid, packed: int) -> int:
+    """Passages of words through PEs when ``packed`` groups share a fold on its diagonal."""
     rest = gemm.groups % packed
-    return gemm.m * gemm.k * gemm.n * ((gemm.groups // packed) * packed * packed + rest * rest)
+    each = gemm.m * words(gemm, grid) * gemm.n
+    return each * ((gemm.groups // packed) * packed * packed + rest * rest)
 
 
 @jit
@@ -96,7 +111,7 @@ def _stream_cycles(folds: Folds, stream: int, load: int, grid: Grid) -> int:
     """Cycles of one fold's stream, held to the scratchpad port: ``load`` cycles of loading go over the
     port meanwhile."""
     bits = stream * folds.port_stream_bits + load * folds.port_load_bits
-    return max(stream, ceil_div(bits, 8 * grid.port_bytes))
+    return max(stream * grid.step_cycles, ceil_div(bits, 8 * grid.port_bytes))
 
 
 @jit
@@ -108,19 +123,19 @@ def array_work(folds: Folds, grid: Grid, overlap: int) -> ArrayWork:
     every stream shares the port with one load. ``ideal``: streams alone; loads, and what they ask of the
     port, are free.
     """
-    count = folds.full + folds.rest
-    streams = folds.full * folds.full_stream + folds.rest * folds.rest_stream
+    count, step = folds.full + folds.rest, grid.step_cycles
+    streams = (folds.full * folds.full_stream + folds.rest * folds.rest_stream) * step
     shared = folds.load if overlap == PIPELINED else 0
     full = _stream_cycles(folds, folds.full_stream, shared, grid)
     rest = _stream_cycles(folds, folds.rest_stream, shared, grid) if folds.rest > 0 else 0
     stall = folds.full * full + folds.rest * rest - streams
     last = rest if folds.rest > 0 else full
-    skew = grid.rows + grid.cols - 2
+    skew = (grid.rows + grid.cols - 2) * step
     if overlap == IDEAL:
         return ArrayWork(0, 0, streams + stall - last, last, 0, streams, 0, 0, stall)
-    load = folds.load
+    load, interval = folds.load * step, folds.interval * step
     if load > 0:
-        load = max(load, ceil_div(load * folds.port_load_bits, 8 * grid.port_bytes))
+        load = max(load, ceil_div(folds.load * folds.port_load_bits, 8 * grid.port_bytes))
     if overlap == SERIAL:
         wait_load = (count - 1) * load
         wait_drain = (count - 1) * skew
@@ -129,10 +144,10 @@ def array_work(folds: Folds, grid: Grid, overlap: int) -> ArrayWork:
     # Loads fall between stream starts, so a short stream makes the next fold wait; the output bus
     # needs the ends of streams `interval` apart, so there a short stream waits itself.
     wait_load = (folds.full - 1) * max(load - full, 0)
-    wait_drain = (folds.full - 1) * max(folds.interval - full, 0)
+    wait_drain = (folds.full - 1) * max(interval - full, 0)
     if folds.rest > 0:
         wait_load += max(load - full, 0) + (folds.rest - 1) * max(load - rest, 0)
-        wait_drain += folds.rest * max(folds.interval - rest, 0)
-    lead = max(folds.interval - full, 0)
+        wait_drain += folds.rest * max(interval - rest, 0)
+    lead = max(interval - full, 0)
     body = streams + stall - last + wait_load + wait_drain
     return ArrayWork(load, lead, body, last, skew, streams, wait_load, wait_drain, stall)

@@ -11,7 +11,7 @@ Reduction order: one chain over all products of the tile, then one addition to t
 
 from __future__ import annotations
 
-from simulator.dataflows._common import Accesses, Folds, Gemm, Grid, pe_cycles
+from simulator.dataflows._common import Accesses, Folds, Gemm, Grid, pe_cycles, words
 from simulator.fixedpoint.width import ceil_div
 from simulator.jit import jit
 
@@ -32,15 +32,15 @@ def reduction_segment(k: int, rows: int) -> int:
 def folds(gemm: Gemm, grid: Grid) -> Folds:
     """The folds of one tile."""
     packed = packed_groups(gemm, grid)
-    rest = gemm.groups % packed
+    rest, k = gemm.groups % packed, words(gemm, grid)
     row_folds = ceil_div(gemm.m, grid.rows)
     full_count = (gemm.groups // packed) * row_folds * ceil_div(packed * gemm.n, grid.cols)
     rest_count = row_folds * ceil_div(rest * gemm.n, grid.cols)
     return Folds(
-        full_count, packed * gemm.k, rest_count, rest * gemm.k, 0, grid.rows,
-        min(grid.rows, gemm.m) * grid.ifmap_bits
+        full_count, packed * k, rest_count, rest * k, 0, grid.rows,
         # Each step feeds the columns of one group; the others get zeros, which nobody reads.
-        + min(grid.cols, gemm.n) * grid.weight_bits,
+        min(grid.terms, gemm.k)
+        * (min(grid.rows, gemm.m) * grid.ifmap_bits + min(grid.cols, gemm.n) * grid.weight_bits),
         0,
     )  # fmt: skip
 
@@ -54,5 +54,5 @@ def accesses(gemm: Gemm, grid: Grid, first_k: bool) -> Accesses:
         gemm.k * gemm.n * gemm.groups * ceil_div(gemm.m, grid.rows),
         0 if first_k else outputs,
         outputs,
-        pe_cycles(gemm, packed_groups(gemm, grid)),
+        pe_cycles(gemm, grid, packed_groups(gemm, grid)),
     )

@@ -12,7 +12,7 @@ accumulator memory in the order of k.
 
 from __future__ import annotations
 
-from simulator.dataflows._common import Accesses, Folds, Gemm, Grid, pe_cycles
+from simulator.dataflows._common import Accesses, Folds, Gemm, Grid, pe_cycles, words
 from simulator.fixedpoint.width import ceil_div
 from simulator.jit import jit
 
@@ -20,7 +20,7 @@ from simulator.jit import jit
 @jit
 def packed_groups(gemm: Gemm, grid: Grid) -> int:
     """Groups of a grouped product that share a fold, block-diagonally."""
-    return max(1, min(gemm.groups, grid.rows // gemm.k, grid.cols // gemm.n))
+    return max(1, min(gemm.groups, grid.rows // words(gemm, grid), grid.cols // gemm.n))
 
 
 @jit
@@ -33,16 +33,16 @@ def reduction_segment(k: int, rows: int) -> int:
 def folds(gemm: Gemm, grid: Grid) -> Folds:
     """The folds of one tile."""
     packed = packed_groups(gemm, grid)
-    rest = gemm.groups % packed
+    rest, k = gemm.groups % packed, words(gemm, grid)
     full_count = (gemm.groups // packed) * (
-        ceil_div(packed * gemm.k, grid.rows) * ceil_div(packed * gemm.n, grid.cols)
+        ceil_div(packed * k, grid.rows) * ceil_div(packed * gemm.n, grid.cols)
     )
-    rest_count = ceil_div(rest * gemm.k, grid.rows) * ceil_div(rest * gemm.n, grid.cols)
+    rest_count = ceil_div(rest * k, grid.rows) * ceil_div(rest * gemm.n, grid.cols)
     return Folds(
         full_count, gemm.m, rest_count, gemm.m, grid.rows, 1,
-        min(grid.rows, packed * gemm.k) * grid.ifmap_bits,
+        min(grid.rows * grid.terms, packed * gemm.k) * grid.ifmap_bits,
         # A row of weights belongs to one group; off the diagonal are zeros, which nobody reads.
-        min(grid.cols, gemm.n) * grid.weight_bits,
+        min(grid.cols, gemm.n) * min(grid.terms, gemm.k) * grid.weight_bits,
     )  # fmt: skip
 
 
@@ -50,11 +50,11 @@ def folds(gemm: Gemm, grid: Grid) -> Folds:
 def accesses(gemm: Gemm, grid: Grid, first_k: bool) -> Accesses:
     """Words moved by one tile; ``first_k``: no earlier partial sums to add to."""
     outputs = gemm.m * gemm.n * gemm.groups
-    k_folds = ceil_div(gemm.k, grid.rows)
+    k_folds = ceil_div(words(gemm, grid), grid.rows)
     return Accesses(
         gemm.m * gemm.k * gemm.groups * ceil_div(gemm.n, grid.cols),
         gemm.k * gemm.n * gemm.groups,
         outputs * (k_folds - 1 if first_k else k_folds),
         outputs * k_folds,
-        pe_cycles(gemm, packed_groups(gemm, grid)),
+        pe_cycles(gemm, grid, packed_groups(gemm, grid)),
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.dataflows import reduction_segment
+from simulator.dataflows import grid_of, reduction_segment
 from simulator.fixedpoint.thresholds import NAME
 from simulator.hwconfig import DATAFLOWS
 from simulator.program.commands import Command, Host, Matmul
@@ -83,17 +83,23 @@ def explain_output(
 def _kept(program: Program, command: Matmul, products: np.ndarray, bias: int) -> int:
     """The accumulator as the device keeps it; ``products`` (kernel_h, kernel_w, k) of one output."""
     array = program.device.array
-    low, high = -(1 << (array.accumulator_bits - 1)), (1 << (array.accumulator_bits - 1)) - 1
-    if array.overflow == "wrap":
-        return (bias + int(products.sum()) - low) % (1 << array.accumulator_bits) + low
-    kept = min(max(bias, low), high)
+
+    def narrow(value: int, bits: int) -> int:
+        low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        if array.overflow == "saturate":
+            return min(max(value, low), high)
+        return (value - low) % (1 << bits) + low
+
+    ifmap_bits = program.placements[command.ifmap].spec.bits
+    terms = grid_of(program.device, ifmap_bits, command.weight_bits).terms
+    kept = narrow(bias, array.accumulator_bits)
     for start in range(0, command.nest.k, command.nest.tile_k):
         tile = [int(p) for p in products[..., start : start + command.nest.tile_k].reshape(-1)]
         code = DATAFLOWS.index(command.dataflow)  # type: ignore[arg-type]
-        segment = reduction_segment(code, len(tile), array.rows)
+        segment = reduction_segment(code, len(tile), array.rows * terms)
         for first in range(0, len(tile), segment):
-            chain = 0
-            for product in tile[first : first + segment]:
-                chain = min(max(chain + product, low), high)
-            kept = min(max(kept + chain, low), high)
+            psum, fold = 0, tile[first : first + segment]
+            for t in range(0, len(fold), terms):
+                psum = narrow(psum + sum(fold[t : t + terms]), array.sum_bits)
+            kept = narrow(kept + psum, array.accumulator_bits)
     return kept

@@ -6,13 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 
-from simulator.datapath import packed, packing
+from simulator.dataflows import grid_of
+from simulator.datapath import chains, packed, packing
+from simulator.datapath import counts as tally
+from simulator.datapath.counts import new_counts, width_of
 from simulator.datapath.functions import run_vector
-from simulator.datapath.matmul import Channels, Numerics, run_chains, run_sums
+from simulator.datapath.matmul import Channels, Numerics, run_sums
 from simulator.datapath.memory import Memory, region_bytes
 from simulator.datapath.move import run_move
 from simulator.fixedpoint import thresholds
@@ -28,11 +32,32 @@ _HOST_ACCUMULATOR_BITS = 64
 
 @dataclass(frozen=True)
 class CommandCounts:
-    """What one command did, over all samples run."""
+    """What one command did, over all samples run.
+
+    ``first_overflow``: the first output that overflowed, its place in the ofmaps of all samples (-1:
+    none); ``worst_excess``: the most by which a sum left its range. ``accumulator_bits``: the narrowest
+    accumulator that would not have overflowed, ``psum_bits`` likewise within the array, where that has
+    a width of its own; both 0 unless asked for.
+    """
 
     macs: int
     outputs: int
     overflows: int
+    first_overflow: int = -1
+    worst_excess: int = 0
+    psum_bits: int = 0
+    accumulator_bits: int = 0
+
+    def joined(self, other: CommandCounts) -> CommandCounts:
+        """With those of the samples that came after."""
+        first = self.first_overflow
+        if first < 0 <= other.first_overflow:
+            first = self.outputs + other.first_overflow
+        return CommandCounts(
+            self.macs + other.macs, self.outputs + other.outputs, self.overflows + other.overflows,
+            first, max(self.worst_excess, other.worst_excess), max(self.psum_bits, other.psum_bits),
+            max(self.accumulator_bits, other.accumulator_bits),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,10 +83,11 @@ class _Product:
     taps: np.ndarray
     channels: Channels
     numerics: Numerics
-    exact: bool  # sums in any order give the device's bits
     never_overflows: bool
+    bound: int  # of any sum
     sum_type: type
     packed: packing.Packed | None
+    chains: chains.Chains | None  # where the order of additions matters
 
 
 class Machine:
@@ -88,8 +114,11 @@ class Machine:
         states: Mapping[str, np.ndarray] | None = None,
         carry: bool = True,
         threads: int = 1,
+        widths: bool = False,
     ) -> Values:
         """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named.
+
+        ``widths``: look at every sum, how wide an accumulator it takes (each product is done twice).
 
         Samples that have nothing to do with each other are shared out among ``threads``; no number
         depends on how many there are.
@@ -101,22 +130,22 @@ class Machine:
         wanted = set(keep)
         known = dict(states or {n: self.program.constants[n] for n in self.program.states})
         if not (carry and self.program.states):
-            return self._shared_out(inputs, wanted, known, threads)
+            return self._shared_out(inputs, wanted, known, threads, widths)
         runs = []
         for sample in range(next(iter(inputs.values())).shape[0]):
             one = {name: values[sample : sample + 1] for name, values in inputs.items()}
-            runs.append(self._run(one, wanted, known))
+            runs.append(self._run(one, wanted, known, widths))
             known = dict(runs[-1].states)
         return _joined(runs)
 
     def _shared_out(
         self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray],
-        threads: int,
+        threads: int, widths: bool,
     ) -> Values:  # fmt: skip
         samples = next(iter(inputs.values())).shape[0]
         parts = min(threads, samples)
         if parts <= 1:
-            return self._run(inputs, wanted, states)
+            return self._run(inputs, wanted, states, widths)
         while len(self._others) < parts - 1:
             other = copy(self)  # its products, but a memory of its own
             other._memory, other._others = None, []
@@ -124,7 +153,7 @@ class Machine:
         borders = [samples * i // parts for i in range(parts + 1)]
         with ThreadPoolExecutor(parts) as pool:
             runs = [
-                pool.submit(machine._run, _between(inputs, start, end), wanted, states)
+                pool.submit(machine._run, _between(inputs, start, end), wanted, states, widths)
                 for machine, start, end in zip(
                     [self, *self._others], borders, borders[1:], strict=False
                 )
@@ -132,8 +161,9 @@ class Machine:
             return _joined([run.result() for run in runs])
 
     def _run(
-        self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray]
-    ) -> Values:
+        self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray],
+        widths: bool,
+    ) -> Values:  # fmt: skip
         program = self.program
         places = program.placements
         samples = next(iter(inputs.values())).shape[0]
@@ -147,7 +177,7 @@ class Machine:
             memory.write(places[name], inputs[name])
         counts = []
         for index, command in enumerate(program.commands):
-            count = self._execute(index, command, memory)
+            count = self._execute(index, command, memory, widths)
             counts.append(count)
             if command.ofmap in wanted:
                 kept[command.ofmap] = memory.read(places[command.ofmap])
@@ -162,26 +192,26 @@ class Machine:
             self._memory.forget()
         return self._memory
 
-    def _execute(self, index: int, command: Command, memory: Memory) -> CommandCounts:
+    def _execute(self, index: int, command: Command, memory: Memory, widths: bool) -> CommandCounts:
         places = self.program.placements
         operands = [memory.operand(places[name], slot) for slot, name in enumerate(command.inputs)]
         out = memory.result(places[command.ofmap])
-        inner = _inner(command)
-        done_macs = overflows = 0
+        inner, counts = _inner(command), CommandCounts(0, out.size, 0)
         if isinstance(inner, Matmul) and inner.weights_made:
+            parts = []
             for sample in range(out.shape[0]):
                 made = _weights(inner, operands[1][sample])
                 product = _prepare(self.program, command, made)
-                done = _run_product(product, operands[0][sample], out[sample])
-                done_macs, overflows = done_macs + done[0], overflows + done[1]
+                parts.append(_run_product(product, operands[0][sample], out[sample], widths))
+            counts = reduce(CommandCounts.joined, parts)
         elif isinstance(inner, Matmul):
-            done_macs, overflows = _run_product(self._products[index], operands[0], out)
+            counts = _run_product(self._products[index], operands[0], out, widths)
         elif isinstance(inner, Vector):
             run_vector(inner, operands, out)
         else:
             run_move(inner, operands, out)
         memory.write(places[command.ofmap], out)
-        return CommandCounts(done_macs, out.size, overflows)
+        return counts
 
 
 def _between(inputs: Mapping[str, np.ndarray], start: int, end: int) -> dict[str, np.ndarray]:
@@ -195,7 +225,7 @@ def _inner(command: Command) -> Matmul | Vector | Move:
 def _joined(runs: list[Values]) -> Values:
     """Runs of some samples each as one run."""
     counts = tuple(
-        CommandCounts(*(sum(values) for values in zip(*map(astuple, command), strict=True)))
+        reduce(CommandCounts.joined, command)
         for command in zip(*(run.counts for run in runs), strict=True)
     )
     first = runs[0]
@@ -211,6 +241,7 @@ def _weights(command: Matmul, made: np.ndarray) -> np.ndarray:
 
 def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
     array, stage = program.device.array, command.requantize
+    grid = grid_of(program.device, program.placements[command.ifmap].spec.bits, command.weight_bits)
     return Numerics(
         command.ifmap_offset, command.weight_offset, command.pad_code,
         _HOST_ACCUMULATOR_BITS if on_host else array.accumulator_bits,
@@ -219,6 +250,7 @@ def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
         array.rows, KINDS[stage.kind], KINDS[stage.tail_kind or stage.kind],
         command.nest.groups * command.nest.n - stage.tail_channels,
         stage.zero_point, stage.clamp_min, stage.clamp_max,
+        _HOST_ACCUMULATOR_BITS if on_host else array.sum_bits, 1 if on_host else grid.terms,
     )  # fmt: skip
 
 
@@ -237,13 +269,17 @@ def _weights_range(command: Matmul, program: Program) -> np.ndarray:
     return np.broadcast_to(np.array(farthest, spec.container), shape)
 
 
-def _bound(command: Matmul, program: Program, weights: np.ndarray) -> int:
+def _reach(command: Matmul, program: Program) -> int:
+    """The largest magnitude that enters a PE of the ifmap."""
     spec = program.placements[command.ifmap].spec
-    reach = max(
+    return max(
         abs(code - command.ifmap_offset) for code in (spec.minimum, spec.maximum, command.pad_code)
     )
+
+
+def _bound(command: Matmul, program: Program, weights: np.ndarray) -> int:
     sizes = np.abs(weights.astype(np.int64) - command.weight_offset)
-    norms = sizes.sum(axis=(1, 2, 3)).reshape(-1) * reach
+    norms = sizes.sum(axis=(1, 2, 3)).reshape(-1) * _reach(command, program)
     return int((norms + np.abs(program.constants[command.bias])).max())
 
 
@@ -265,32 +301,89 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
         multiplier, table = np.zeros(shift.size, np.int64), multiplier
     channels = Channels(program.constants[inner.bias], multiplier, shift, table)
     never_overflows = bound < 1 << (numerics.accumulator_bits - 1)
-    exact = never_overflows or not numerics.saturating
     sum_type = np.int32 if bound < 1 << 31 else np.int64
+    ready = in_order = None
     ifmap = program.placements[inner.ifmap].spec
-    ready = None
-    if exact and not inner.weights_made and packing.packable(inner, weights, ifmap, sum_type):
-        ready = packing.pack(inner, weights, channels, ifmap.container.kind == "i")
+    if not _any_order(program, inner, weights, numerics, bound):
+        in_order = chains.chains_of(
+            inner, weights, numerics, True, _largest(program, inner, weights, numerics, bound)
+        )
+    elif not inner.weights_made:
+        size = packing.operand_size(inner, weights, ifmap, sum_type)
+        signed = ifmap.container.kind == "i"
+        ready = packing.pack(inner, weights, channels, size, signed) if size else None
     return _Product(
-        inner, weights, taps, channels, numerics, exact, never_overflows, sum_type, ready
+        inner, weights, taps, channels, numerics, never_overflows, bound, sum_type, ready, in_order
     )
 
 
-def _run_product(product: _Product, ifmap: np.ndarray, out: np.ndarray) -> tuple[int, int]:
-    """Fill ``out``; returns MACs done and outputs whose accumulator overflowed."""
+def _any_order(
+    program: Program, command: Matmul, weights: np.ndarray, numerics: Numerics, bound: int
+) -> bool:
+    """Whether sums in any order give the device's bits."""
+    if numerics.saturating and bound >= 1 << (numerics.accumulator_bits - 1):
+        return False
+    limit = 1 << (numerics.psum_bits - 1)
+    if numerics.psum_bits == numerics.accumulator_bits or bound < limit:
+        return True
+    sizes = np.abs(weights.astype(np.int64) - command.weight_offset)
+    reach = _reach(command, program)
+    return chains.psum_bound(command.nest, numerics, sizes, reach) < limit
+
+
+def _largest(
+    program: Program, command: Matmul, weights: np.ndarray, numerics: Numerics, bound: int
+) -> int:
+    """A bound of what an addition in the device's order gives before it narrows."""
+    if not numerics.saturating:
+        return bound
+    weight = int(np.abs(weights.astype(np.int64) - command.weight_offset).max())
+    product = numerics.terms * weight * _reach(command, program)
+    psum = 1 << (numerics.psum_bits - 1)
+    start = int(np.abs(program.constants[command.bias]).max())
+    accumulator = psum + (1 << (numerics.accumulator_bits - 1))
+    return min(bound, max(start, psum + product, accumulator))
+
+
+def _run_product(
+    product: _Product, ifmap: np.ndarray, out: np.ndarray, widths: bool
+) -> CommandCounts:
+    """Fill ``out``."""
     p, nest = product, product.command.nest
     x = ifmap.reshape(-1, nest.in_h, nest.in_w, nest.groups * nest.k)
     y = out.reshape(-1, nest.out_h, nest.out_w, nest.groups * nest.n)
+    counts = new_counts()
+    counts[tally.MACS] = macs(nest) // nest.batch * x.shape[0]
     if p.packed is not None:
-        overflows = packed.run(p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y)
-        return macs(nest) // nest.batch * x.shape[0], overflows
-    one = nest._replace(batch=1)  # the batch joins the samples
-    shape = (nest.tile_h * nest.tile_w, nest.tile_g * nest.tile_n)
-    counts = np.zeros(2, np.int64)
-    if p.exact:
-        sums = np.zeros(shape, p.sum_type)
-        run_sums(x, p.weights, p.taps, p.channels, one, p.numerics, sums, y, counts)
+        packed.run(p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y, counts)
+    elif p.chains is not None:
+        chains.run(p.chains, p.command, p.channels, p.numerics, x, y, counts)
     else:
-        sums = np.zeros(shape, np.int64)
-        run_chains(x, p.weights, p.channels, one, p.numerics, sums, y, counts)
-    return int(counts[0]), int(counts[1])
+        one = nest._replace(batch=1)  # the batch joins the samples
+        sums = np.zeros((nest.tile_h * nest.tile_w, nest.tile_g * nest.tile_n), p.sum_type)
+        counts[tally.MACS] = 0
+        run_sums(x, p.weights, p.taps, p.channels, one, p.numerics, sums, y, counts)
+    psum_bits = accumulator_bits = 0
+    if widths:
+        psum_bits, accumulator_bits = _widths(p, x)
+    first = int(counts[tally.FIRST])
+    return CommandCounts(
+        int(counts[tally.MACS]), out.size, int(counts[tally.OVERFLOWS]),
+        first if first < tally.NEVER else -1, int(counts[tally.EXCESS]), psum_bits,
+        accumulator_bits,
+    )  # fmt: skip
+
+
+def _widths(product: _Product, x: np.ndarray) -> tuple[int, int]:
+    """The widths that the sums of ``x`` take: within the array, if it has one of its own, and behind."""
+    p, numerics = product, product.numerics
+    wide = chains.chains_of(p.command, p.weights, numerics, False, p.bound)
+    counts = new_counts()
+    chains.run(wide, p.command, p.channels, numerics, x, None, counts)
+    psums = int(counts[tally.PSUM_LOW]), int(counts[tally.PSUM_HIGH])
+    sums = int(counts[tally.SUM_LOW]), int(counts[tally.SUM_HIGH])
+    if numerics.psum_bits < numerics.accumulator_bits:
+        return width_of(*psums), width_of(*sums)
+    if numerics.saturating:
+        return 0, max(width_of(*psums), width_of(*sums))
+    return 0, width_of(*sums)

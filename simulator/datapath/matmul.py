@@ -4,10 +4,8 @@ Arrays: ``x`` (samples, in_h, in_w, groups * k) codes; ``weights`` (groups, kern
 codes; results (samples, out_h, out_w, groups * n). Samples are the batch of the model times the inputs
 run at once: the batch loop is outermost in every nest, so running them together changes nothing.
 
-Two accumulations give the same bits wherever both apply:
-
-* ``sum_tile``: exact sums in any order, for accumulators that wrap or provably never overflow;
-* ``chain_tile``: the device's own order, one narrowing addition at a time, for saturating ones.
+The sums here are exact, in any order: for accumulators that wrap or provably never overflow. Where the
+order matters, ``chains`` keeps to the device's.
 """
 
 from __future__ import annotations
@@ -16,16 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.dataflows import reduction_segment
+from simulator.datapath.counts import MACS, count_overflow
 from simulator.fixedpoint.requantize import requantize
 from simulator.fixedpoint.thresholds import THRESHOLDS, reached
-from simulator.fixedpoint.width import fits, saturate, wrap
+from simulator.fixedpoint.width import EXACT_BITS, highest, wrap
 from simulator.jit import jit
 from simulator.program.nest import Nest, Tile, tile_at, tile_count
 
 
 class Numerics(NamedTuple):
-    """How a Matmul's integers behave; ``array_rows`` is the array height that splits a reduction.
+    """How a Matmul's integers behave; ``array_rows`` is the array height that splits a reduction, and
+    ``terms`` of it are summed within a PE.
 
     Channels from ``tail_from`` on go through ``tail_requantizer``.
     """
@@ -43,6 +42,8 @@ class Numerics(NamedTuple):
     zero_point: int
     clamp_min: int
     clamp_max: int
+    psum_bits: int
+    terms: int
 
 
 class Channels(NamedTuple):
@@ -110,63 +111,6 @@ def _add_depthwise(nest, tile, numerics, image, taps, sums):
 
 
 @jit
-def _operand(nest, numerics, image, oy, ox, ky, kx, channel):
-    """What enters the PE for one tap."""
-    iy = oy * nest.stride_h + ky * nest.dilation_h - nest.pad_top
-    ix = ox * nest.stride_w + kx * nest.dilation_w - nest.pad_left
-    if 0 <= iy < nest.in_h and 0 <= ix < nest.in_w:
-        return np.int64(image[iy, ix, channel]) - numerics.ifmap_offset
-    return np.int64(numerics.pad_code - numerics.ifmap_offset)
-
-
-@jit
-def _chain_output(nest, tile, numerics, image, weights, oy, ox, g, n, accumulator):
-    """(accumulator, whether it saturated) after this tile's products, in the device's order.
-
-    Products are chained from 0 in segments; each segment's sum is added to the accumulator. Both
-    additions saturate.
-    """
-    bits = numerics.accumulator_bits
-    depth = tile.k1 - tile.k0
-    length = nest.kernel_h * nest.kernel_w * depth
-    segment = reduction_segment(numerics.dataflow, length, numerics.array_rows)
-    clipped = False
-    start = 0
-    while start < length:
-        chain = np.int64(0)
-        for r in range(start, min(start + segment, length)):
-            ky = r // (nest.kernel_w * depth)
-            kx = r // depth % nest.kernel_w
-            k = tile.k0 + r % depth
-            value = _operand(nest, numerics, image, oy, ox, ky, kx, g * nest.k + k)
-            exact = chain + value * (np.int64(weights[g, ky, kx, k, n]) - numerics.weight_offset)
-            chain = saturate(exact, bits)
-            clipped |= chain != exact
-        exact = accumulator + chain
-        accumulator = saturate(exact, bits)
-        clipped |= accumulator != exact
-        start += segment
-    return accumulator, clipped
-
-
-@jit
-def chain_tile(nest, tile, numerics, image, weights, sums, clipped):
-    """Accumulate one tile in the device's order into ``sums``; ``clipped`` remembers saturation."""
-    cols = tile.w1 - tile.w0
-    width = tile.n1 - tile.n0
-    for oy in range(tile.h0, tile.h1):
-        for ox in range(tile.w0, tile.w1):
-            p = (oy - tile.h0) * cols + ox - tile.w0
-            for g in range(tile.g0, tile.g1):
-                for n in range(tile.n0, tile.n1):
-                    c = (g - tile.g0) * width + n - tile.n0
-                    sums[p, c], now = _chain_output(
-                        nest, tile, numerics, image, weights, oy, ox, g, n, sums[p, c]
-                    )
-                    clipped[p, c] |= now
-
-
-@jit
 def code_of_sum(total, channel, numerics, channels):
     """The output stage: requantize, offset and clamp an accumulator of an output channel."""
     kind = numerics.requantizer
@@ -181,11 +125,11 @@ def code_of_sum(total, channel, numerics, channels):
 
 
 @jit
-def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
-    """Narrow, requantize, offset and clamp one finished tile; returns the overflows in it."""
+def _finish_tile(nest, tile, numerics, channels, sums, sample, out, counts):
+    """Narrow, requantize, offset and clamp one finished tile."""
     cols = tile.w1 - tile.w0
     width = tile.n1 - tile.n0
-    overflows = 0
+    most = highest(min(numerics.accumulator_bits, EXACT_BITS))
     for p in range((tile.h1 - tile.h0) * cols):
         oy = tile.h0 + p // cols
         ox = tile.w0 + p % cols
@@ -194,18 +138,16 @@ def _finish_tile(nest, tile, numerics, channels, sums, clipped, out):
                 c = (g - tile.g0) * width + n - tile.n0
                 total = np.int64(sums[p, c])
                 channel = g * nest.n + n
-                if not numerics.saturating:
-                    if not fits(total, numerics.accumulator_bits):
-                        overflows += 1
+                excess = max(total - most, -most - 1 - total)
+                if excess > 0:
+                    place = (sample * nest.out_h + oy) * nest.out_w + ox
+                    count_overflow(counts, place * nest.groups * nest.n + channel, excess)
                     total = wrap(total, numerics.accumulator_bits)
-                elif clipped[p, c]:
-                    overflows += 1
                 out[oy, ox, channel] = code_of_sum(total, channel, numerics, channels)
-    return overflows
 
 
 @jit
-def _start_tile(nest, tile, channels, sums, clipped):
+def _start_tile(nest, tile, channels, sums):
     """The accumulators of a tile start at the bias."""
     width = tile.n1 - tile.n0
     for p in range((tile.h1 - tile.h0) * (tile.w1 - tile.w0)):
@@ -213,7 +155,6 @@ def _start_tile(nest, tile, channels, sums, clipped):
             for n in range(tile.n0, tile.n1):
                 c = (g - tile.g0) * width + n - tile.n0
                 sums[p, c] = channels.bias[g * nest.n + n]
-                clipped[p, c] = False
 
 
 @jit
@@ -229,50 +170,18 @@ def run_sums(x, weights, taps, channels, nest, numerics, sums, out, counts):
     """The whole command with exact sums of ``sums``'s type; ``nest.batch`` is 1.
 
     ``taps`` is (kernel_h, kernel_w, groups) where every group has one input and one output channel,
-    and empty otherwise. MACs and overflowed outputs are added to ``counts``: a kernel that returned
-    a record would run Python code to make it, in which a pending Ctrl-C crashes the process.
+    and empty otherwise. What happens is added to ``counts``: a kernel that returned a record would run
+    Python code to make it, in which a pending Ctrl-C crashes the process.
     """
-    clipped = np.zeros(sums.shape, np.bool_)
-    macs = overflows = 0
     for sample in range(x.shape[0]):
         for index in range(tile_count(nest)):
             tile = tile_at(nest, index)
             if tile.first_k:
-                _start_tile(nest, tile, channels, sums, clipped)
+                _start_tile(nest, tile, channels, sums)
             if taps.size > 0:
                 _add_depthwise(nest, tile, numerics, x[sample], taps, sums)
             else:
                 _add_dense(nest, tile, numerics, x[sample], weights, sums)
             if tile.last_k:
-                overflows += _finish_tile(
-                    nest, tile, numerics, channels, sums, clipped, out[sample]
-                )
-            macs += _tile_macs(nest, tile)
-    counts[0] += macs
-    counts[1] += overflows
-
-
-@jit
-def run_chains(x, weights, channels, nest, numerics, sums, out, counts):
-    """The whole command in the device's order of additions; ``counts`` as in :func:`run_sums`."""
-    clipped = np.zeros(sums.shape, np.bool_)
-    macs = overflows = 0
-    for sample in range(x.shape[0]):
-        for index in range(tile_count(nest)):
-            tile = tile_at(nest, index)
-            if tile.first_k:
-                _start_tile(nest, tile, channels, sums, clipped)
-                for i in range(sums.shape[0]):
-                    for c in range(sums.shape[1]):
-                        # A bias wider than the accumulator saturates as it is loaded.
-                        narrow = saturate(sums[i, c], numerics.accumulator_bits)
-                        clipped[i, c] |= narrow != sums[i, c]
-                        sums[i, c] = narrow
-            chain_tile(nest, tile, numerics, x[sample], weights, sums, clipped)
-            if tile.last_k:
-                overflows += _finish_tile(
-                    nest, tile, numerics, channels, sums, clipped, out[sample]
-                )
-            macs += _tile_macs(nest, tile)
-    counts[0] += macs
-    counts[1] += overflows
+                _finish_tile(nest, tile, numerics, channels, sums, sample, out[sample], counts)
+            counts[MACS] += _tile_macs(nest, tile)

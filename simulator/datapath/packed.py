@@ -1,10 +1,11 @@
-"""Exact products of 8-bit codes on the processor's dot-product instruction.
+"""Exact products on the processor's dot-product instruction.
 
-The image is copied once, with its padding around it, as unsigned bytes; weights are packed once, as signed
-ones. A window then is a few stretches of contiguous bytes at offsets that are the same for every pixel, and
-no tap is copied twice. Where every window is a row of the ifmap by itself, as in 1 x 1 convolutions and
-fully connected layers, the rows of all samples are one matrix. With ``a`` and ``w`` the bytes, ``A`` and
-``W`` what stands for 0 among them, over K terms
+The image is copied once, with its padding around it, as bytes or words; weights are packed once. A window
+then is a few stretches of contiguous operands at offsets that are the same for every pixel, and no tap is
+copied twice. Where every window is a row of the ifmap by itself, as in 1 x 1 convolutions and fully
+connected layers, the rows of all samples are one matrix. Words stand for what is left of a code when its
+zero point is taken away, so their products' sum is the sum. With ``a`` and ``w`` unsigned and signed bytes,
+``A`` and ``W`` what stands for 0 among them, over K terms
 
     sum (a - A) (w - W)  =  sum a w  -  A sum w  -  W sum a  +  K A W
 
@@ -17,28 +18,36 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.datapath import amx
-from simulator.datapath.matmul import Channels, Numerics, code_of_sum
-from simulator.datapath.packing import MOST_VECTORS, Finish, Packed, aligned
-from simulator.datapath.vnni import (
-    LANES,
+from simulator.datapath.llvm import LANES
+from simulator.datapath.llvm_bytes import copy_bytes
+from simulator.datapath.llvm_products import (
+    BYTE_ROWS,
     PIXELS,
-    ROWS,
     STEP,
-    copy_bytes,
-    finish_bytes,
-    multiply_1,
-    multiply_2,
-    multiply_3,
-    multiply_4,
-    multiply_depthwise,
+    WORD_ROWS,
+    bytes_1,
+    bytes_2,
+    bytes_3,
+    bytes_4,
+    bytes_depthwise,
+    words_1,
+    words_2,
+    words_3,
+    words_4,
+    words_depthwise,
 )
-from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, NONE
-from simulator.fixedpoint.width import fits, wrap
+from simulator.datapath.matmul import Channels, Numerics
+from simulator.datapath.output import UNROUNDED, Stage, finished, way_of
+from simulator.datapath.packing import BYTES, MOST_VECTORS, WORDS, Layout, Packed, aligned
 from simulator.jit import jit
 from simulator.program.commands import Matmul
 from simulator.program.nest import untiled
 
-_ROWS = (0, *ROWS.values())  # of a block, by the registers that hold its columns
+# Rows of a block, by the size of operands and the vectors that hold its columns.
+_ROWS = tuple(
+    tuple(rows.get(vectors, 0) for vectors in range(MOST_VECTORS + 1))
+    for rows in ({}, BYTE_ROWS, WORD_ROWS)
+)
 # Pixels whose sums wait for the output stage together: a multiple of the rows of every block.
 _STRIP = 48
 _BLOCK_BYTES = 4 * LANES * MOST_VECTORS  # from one row of sums to the next
@@ -49,92 +58,86 @@ _MATRIX_BYTES = 1 << 18
 _MOST_MATRIX_ROWS = 64
 # Bytes of a row that tiles take before they go on to the next rows: of 32 columns they stay in the first.
 _TILE_BYTES = 1024
-# The output stages that have a loop of their own.
-_ANY, _DOUBLE, _NONE, _DOUBLE_BYTES = range(4)
 
 
 @jit
 def _fill(image, x, nest, layout):
-    """The pixels of ``x`` (in_h, in_w, channels) of unsigned bytes into the padded image, flat."""
-    row = layout.width * layout.channels
+    """The pixels of ``x`` (in_h, in_w, channels) into the padded image, flat."""
+    row = layout.width * layout.pixel_bytes
     first = max(0, -nest.pad_left)
-    count = max(0, min(nest.in_w, layout.width - nest.pad_left) - first) * layout.channels
+    columns = max(0, min(nest.in_w, layout.width - nest.pad_left) - first)
+    flat = x.reshape(-1)
     for iy in range(max(0, -nest.pad_top), min(nest.in_h, layout.height - nest.pad_top)):
-        at = (iy + nest.pad_top) * row + (nest.pad_left + first) * layout.channels
-        start = (iy * nest.in_w + first) * layout.channels
-        copy_bytes(image.ctypes.data + at, x.ctypes.data + start, count, layout.flip, 64, 0, 0)
+        at = (iy + nest.pad_top) * row + (nest.pad_left + first) * layout.pixel_bytes
+        if layout.size == BYTES:
+            start = (iy * nest.in_w + first) * layout.pixel_bytes
+            count = columns * layout.pixel_bytes
+            copy_bytes(
+                image.ctypes.data + at, flat.ctypes.data + start, count, layout.flip, 64, 0, 0
+            )
+            continue
+        channels = layout.pixel_bytes // WORDS
+        source = flat[(iy * nest.in_w + first) * channels :]
+        target = image[at // WORDS :]
+        for i in range(columns * channels):
+            target[i] = np.int64(source[i]) - layout.offset  # fits a word: packing has seen to it
 
 
 @jit
-def _double_rounding(block, rows, columns, finish, numerics, out):
-    """Double rounding of a block of sums; without a branch, so that it vectorises.
-
-    ``away`` is -1 where there is a right shift: the second rounding's ties go away from zero. Equal to
-    ``fixedpoint.requantize.double_rounding``.
-    """
-    low, high = np.int64(numerics.clamp_min), np.int64(numerics.clamp_max)
-    for r in range(rows):
-        sums, codes = block[r], out[r]
-        for c in range(columns):
-            total = np.int32(sums[c] + finish.bias[c])
-            shifted = np.int64(np.int32(total << finish.left[c]))
-            product = (shifted * np.int64(finish.multiplier[c]) + (1 << 30)) >> 31
-            rounded = product + finish.half[c] + ((product >> 63) & finish.away[c])
-            codes[c] = min(max(rounded >> finish.right[c], low), high)
-
-
-@jit
-def _unrounded(block, rows, columns, bias, out):
-    """The sums themselves."""
-    for r in range(rows):
-        sums, codes = block[r], out[r]
-        for c in range(columns):
-            codes[c] = np.int32(sums[c] + bias[c])
-
-
-@jit
-def _any_rounding(block, rows, columns, first, bias, channels, numerics, out):
-    """Any output stage; returns the overflows."""
-    overflows = 0
-    for r in range(rows):
-        for c in range(columns):
-            total = np.int64(np.int32(block[r, c] + bias[c]))
-            if not fits(total, numerics.accumulator_bits):
-                overflows += 1
-            total = wrap(total, numerics.accumulator_bits)
-            out[r, c] = code_of_sum(total, first + c, numerics, channels)
-    return overflows
-
-
-@jit
-def _multiply(vectors, rows, starts, stretches, steps, weights, block):
+def _multiply(size, vectors, rows, starts, stretches, steps, weights, block):
     """A block of sums from the row addresses at ``rows``; all are addresses and counts."""
-    if vectors == 1:
-        multiply_1(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+    if size == BYTES:
+        if vectors == 1:
+            bytes_1(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+        elif vectors == 2:
+            bytes_2(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+        elif vectors == 3:
+            bytes_3(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+        else:
+            bytes_4(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+    elif vectors == 1:
+        words_1(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
     elif vectors == 2:
-        multiply_2(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+        words_2(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
     elif vectors == 3:
-        multiply_3(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+        words_3(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
     else:
-        multiply_4(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
+        words_4(rows, starts, stretches, steps, weights, block, _BLOCK_BYTES)
 
 
 @jit
-def _addresses(image, nest, layout, pixel, count, rows):
-    """Addresses of the windows of ``count`` pixels from ``pixel`` on; what is left over is the last's."""
-    oy, ox = pixel // nest.out_w, pixel % nest.out_w
-    down = nest.stride_h * layout.width * layout.channels
-    across = nest.stride_w * layout.channels
-    at = image.ctypes.data + oy * down + ox * across
+def _multiply_depthwise(size, rows, starts, vectors, steps, weights, block, block_bytes):
+    """Likewise, of one channel in each group."""
+    if size == BYTES:
+        bytes_depthwise(rows, starts, vectors, steps, weights, block, block_bytes)
+    else:
+        words_depthwise(rows, starts, vectors, steps, weights, block, block_bytes)
+
+
+@jit
+def addresses(base, down, across, out_w, pixel, count, rows):
+    """Addresses of the windows of ``count`` pixels from ``pixel`` on; what is left over is the last's.
+
+    ``down``, ``across``: from one row, or column, of pixels to the next.
+    """
+    oy, ox = pixel // out_w, pixel % out_w
+    at = base + oy * down + ox * across
     for r in range(count):
         rows[r] = at
         ox += 1
         at += across
-        if ox == nest.out_w:
+        if ox == out_w:
             ox = 0
-            at += down - nest.out_w * across
+            at += down - out_w * across
     for r in range(count, rows.size):
         rows[r] = rows[count - 1]
+
+
+@jit
+def _windows(image, nest, layout, pixel, count, rows):
+    down = nest.stride_h * layout.width * layout.pixel_bytes
+    across = nest.stride_w * layout.pixel_bytes
+    addresses(image.ctypes.data, down, across, nest.out_w, pixel, count, rows)
 
 
 @jit
@@ -146,63 +149,40 @@ def _less(sums, rows, columns, spread, totals):
 
 
 @jit
-def _finished(block, count, first, columns, stage, channels, numerics, out):
-    """The output stage of a block of sums into their columns of ``out``; returns the overflows. ``stage``
-    is the whole command's, and the addresses of the block's part of it."""
-    codes = out[:, first : first + columns]
-    finish, way, numbers = stage
-    if way == _DOUBLE_BYTES:
-        finish_bytes(
-            block.ctypes.data, block.strides[0], count, columns, numbers.ctypes.data,
-            codes.ctypes.data, codes.strides[0],
-        )  # fmt: skip
-        return 0
-    if way == _DOUBLE:
-        own = Finish(
-            finish.bias[first : first + columns], finish.multiplier[first : first + columns],
-            finish.left[first : first + columns], finish.half[first : first + columns],
-            finish.away[first : first + columns], finish.right[first : first + columns],
-        )  # fmt: skip
-        _double_rounding(block, count, columns, own, numerics, codes)
-        return 0
-    bias = finish.bias[first : first + columns]
-    if way == _NONE:
-        _unrounded(block, count, columns, bias, codes)
-        return 0
-    return _any_rounding(block, count, columns, first, bias, channels, numerics, codes)
-
-
-@jit
-def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
+def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, numerics, out, counts):
     """As :func:`run_packed`, of one input and one output channel in each group."""
-    layout, finish, spread, ones, way, numbers = packed
+    layout, spread, ones, stage = packed
     first, columns, vectors, _ = blocks[0, 0]
     rows = np.zeros(_STRIP, np.int64)
     sums = np.zeros((_STRIP, vectors * LANES), np.int32)
     totals = np.zeros((_STRIP if spread != 0 else 0, vectors * LANES), np.int32)
     pixels, bytes_ = nest.out_h * nest.out_w, 4 * sums.shape[1]
-    base, offsets, addresses = weights.ctypes.data, starts.ctypes.data, rows.ctypes.data
+    base, offsets, places = weights.ctypes.data, starts.ctypes.data, rows.ctypes.data
     target, other = sums.ctypes.data, totals.ctypes.data
-    overflows = 0
     for sample in range(x.shape[0]):
         _fill(image, x[sample], nest, layout)
         for pixel in range(0, pixels, _STRIP):
             count = min(_STRIP, pixels - pixel)
-            _addresses(image, nest, layout, pixel, count, rows)
+            _windows(image, nest, layout, pixel, count, rows)
             for r in range(0, count, PIXELS):
-                at = addresses + 8 * r
-                multiply_depthwise(
-                    at, offsets, vectors, layout.steps, base, target + r * bytes_, bytes_
-                )
+                at = places + 8 * r
+                _multiply_depthwise(
+                    layout.size, at, offsets, vectors, layout.steps, base, target + r * bytes_,
+                    bytes_,
+                )  # fmt: skip
                 if spread != 0:
-                    multiply_depthwise(
-                        at, offsets, vectors, layout.steps, base + ones, other + r * bytes_, bytes_
-                    )
+                    _multiply_depthwise(
+                        layout.size, at, offsets, vectors, layout.steps, base + ones,
+                        other + r * bytes_, bytes_,
+                    )  # fmt: skip
             if spread != 0:
                 _less(sums, count, columns, spread, totals)
-            stage, codes = (finish, way, numbers[0, 0]), out[sample, pixel : pixel + count]
-            overflows += _finished(sums, count, first, columns, stage, channels, numerics, codes)
-    return overflows
+            place = (sample * pixels + pixel) * out.shape[2], out.shape[2]
+            codes = out[sample, pixel : pixel + count]
+            finished(
+                sums, count, first, columns, stage, stage.numbers[0, 0], channels, numerics, place,
+                codes, counts,
+            )  # fmt: skip
 
 
 @jit
@@ -230,13 +210,13 @@ def _multiply_tiles(left, right, right_bytes, steps, sums, padded, columns):
 
 
 @jit
-def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
+def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, first_row, out, counts):
     """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels).
 
     ``room``: for the rows as whole tiles, [16 rows][step of 64 bytes][row][64 bytes], and for their sums.
-    Returns the overflows.
+    ``first_row``: how many rows of the command come before.
     """
-    layout, finish, spread, ones, way, numbers = packed
+    layout, spread, ones, stage = packed
     image, scratch = room
     rows, depth = x.shape[1], x.shape[2]
     padded = -(-rows // amx.BLOCK) * amx.BLOCK
@@ -244,8 +224,9 @@ def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
     totals = np.zeros((padded if spread != 0 else 0, LANES), np.int32)
     nothing = np.zeros(amx.BLOCK, np.int32)
     base, left = weights.ctypes.data, image.ctypes.data
-    steps, overflows = layout.steps * STEP // amx.BYTES, 0
+    steps = layout.steps * STEP // amx.BYTES
     tile_bytes = steps * amx.TILE_BYTES
+    unrounded = stage.way == UNROUNDED and stage.wrap_bits == 0
     amx.configure(tiles.ctypes.data)
     for chunk in range(x.shape[0]):
         source = x[chunk].ctypes.data
@@ -258,11 +239,11 @@ def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
         for j in range(blocks.shape[1]):
             first, columns, vectors, offset = blocks[0, j]
             # Whole tiles of sums that are the result go where they belong at once.
-            direct = way == _NONE and spread == 0 and padded == rows and columns == vectors * LANES
+            direct = unrounded and spread == 0 and padded == rows and columns == vectors * LANES
             for v in range(0, vectors, 2):
                 right = base + offset + v * amx.BYTES
                 if direct:
-                    start = finish.bias.ctypes.data + 4 * first + v * amx.BYTES
+                    start = stage.finish.bias.ctypes.data + 4 * first + v * amx.BYTES
                     codes = out[chunk, :, first:].ctypes.data
                     target = codes + v * amx.BYTES, out.strides[1], start
                 else:
@@ -274,107 +255,115 @@ def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, out):
             if spread != 0:
                 _less(sums, rows, columns, spread, totals[:, :1])
             if not direct:
-                stage = finish, way, numbers[0, j]
-                overflows += _finished(
-                    sums, rows, first, columns, stage, channels, numerics, out[chunk]
-                )
+                place = (first_row + chunk * rows) * out.shape[2], out.shape[2]
+                finished(
+                    sums, rows, first, columns, stage, stage.numbers[0, j], channels, numerics,
+                    place, out[chunk], counts,
+                )  # fmt: skip
     amx.release()
-    return overflows
 
 
 @jit
-def run_packed(x, image, weights, blocks, starts, packed, channels, nest, numerics, out):
-    """The whole command: ``x`` (samples, in_h, in_w, channels) unsigned bytes, ``out`` (samples, pixels,
-    channels); ``image`` is the padded image with its padding in place. Returns the overflows."""
-    layout, finish, spread, ones, way, numbers = packed
+def run_packed(
+    x, image, weights, blocks, starts, packed, channels, nest, numerics, first_row, out, counts
+):
+    """The whole command: ``x`` (samples, in_h, in_w, channels) of codes, as unsigned bytes where operands
+    are bytes; ``out`` (samples, pixels, channels); ``image`` is the padded image with its padding in
+    place. ``first_row``: how many rows of ``out`` come before."""
+    layout, spread, ones, stage = packed
+    size = layout.size
     rows = np.zeros(_STRIP, np.int64)
     sums = np.zeros((_STRIP, MOST_VECTORS * LANES), np.int32)
     totals = np.zeros((_STRIP if spread != 0 else 0, MOST_VECTORS * LANES), np.int32)
     pixels, stretches = nest.out_h * nest.out_w, starts.shape[1]
-    base, addresses = weights.ctypes.data, rows.ctypes.data
+    base, places = weights.ctypes.data, rows.ctypes.data
     target, other = sums.ctypes.data, totals.ctypes.data
-    overflows = 0
     for sample in range(x.shape[0]):
         _fill(image, x[sample], nest, layout)
         for pixel in range(0, pixels, _STRIP):
             count = min(_STRIP, pixels - pixel)
-            _addresses(image, nest, layout, pixel, count, rows)
+            _windows(image, nest, layout, pixel, count, rows)
+            place = (first_row + sample * pixels + pixel) * out.shape[2], out.shape[2]
             for g in range(blocks.shape[0]):
                 offsets = starts.ctypes.data + 8 * g * stretches
                 if spread != 0:
-                    for r in range(0, count, _ROWS[1]):
-                        at, block = addresses + 8 * r, other + r * _BLOCK_BYTES
-                        _multiply(1, at, offsets, stretches, layout.steps, base + ones, block)
+                    for r in range(0, count, _ROWS[size][1]):
+                        at, block = places + 8 * r, other + r * _BLOCK_BYTES
+                        _multiply(size, 1, at, offsets, stretches, layout.steps, base + ones, block)
                 for j in range(blocks.shape[1]):
                     first, columns, vectors, offset = blocks[g, j]
-                    for r in range(0, count, _ROWS[vectors]):
-                        at, block = addresses + 8 * r, target + r * _BLOCK_BYTES
+                    for r in range(0, count, _ROWS[size][vectors]):
+                        at, block = places + 8 * r, target + r * _BLOCK_BYTES
                         _multiply(
-                            vectors, at, offsets, stretches, layout.steps, base + offset, block
-                        )
+                            size, vectors, at, offsets, stretches, layout.steps, base + offset,
+                            block,
+                        )  # fmt: skip
                     if spread != 0:
                         _less(sums, count, columns, spread, totals[:, :1])
-                    stage, codes = (finish, way, numbers[g, j]), out[sample, pixel : pixel + count]
-                    overflows += _finished(
-                        sums, count, first, columns, stage, channels, numerics, codes
-                    )
-    return overflows
+                    finished(
+                        sums, count, first, columns, stage, stage.numbers[g, j], channels, numerics,
+                        place, out[sample, pixel : pixel + count], counts,
+                    )  # fmt: skip
 
 
 def run(
     packed: Packed, command: Matmul, channels: Channels, numerics: Numerics, never_overflows: bool,
-    x: np.ndarray, out: np.ndarray,
-) -> int:  # fmt: skip
-    """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; returns overflowed outputs."""
-    nest, way = command.nest._replace(batch=1), _ANY
-    if never_overflows and numerics.tail_from >= nest.groups * nest.n:
-        narrow = out.dtype == np.int32 and numerics.zero_point == 0
-        double = _DOUBLE_BYTES if out.itemsize == 1 else _DOUBLE
-        ways = {DOUBLE_ROUNDING: double, **({NONE: _NONE} if narrow else {})}
-        way = ways.get(numerics.requantizer, _ANY)
-    rest = packed.layout, packed.finish, packed.spread, packed.ones, way, packed.numbers
-    bytes_ = x.view(np.uint8)
-    if packed.matrix:
-        return _run_matrix(packed, rest, command, channels, numerics, bytes_, out)
-    layout = packed.layout
-    size = layout.height * layout.width * layout.channels
-    pad = (command.pad_code + layout.flip) % 256
-    image = aligned(size + _SLACK).view(np.uint8)
-    image.fill(pad)
-    kernel = run_depthwise if packed.depthwise else run_packed
-    return kernel(
-        bytes_, image, packed.weights, packed.blocks, packed.starts, rest, channels, nest, numerics,
-        out.reshape(out.shape[0], -1, out.shape[-1]),
+    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; overflows are added to ``counts``."""
+    nest, layout = command.nest._replace(batch=1), packed.layout
+    stage = Stage(
+        packed.finish, way_of(numerics, nest.groups * nest.n, out.dtype), packed.numbers,
+        0 if never_overflows else numerics.accumulator_bits,
     )  # fmt: skip
+    rest = layout, packed.spread, packed.ones, stage
+    operands = x.view(np.uint8) if layout.size == BYTES else x
+    if packed.matrix:
+        _run_matrix(packed, rest, command, channels, numerics, operands, out, counts)
+        return
+    image = _image(layout, layout.height * layout.width * layout.pixel_bytes)
+    image.fill((command.pad_code + layout.flip) % 256 if layout.size == BYTES else
+               command.pad_code - command.ifmap_offset)  # fmt: skip
+    rows = out.reshape(out.shape[0], -1, out.shape[-1])
+    common = operands, image, packed.weights, packed.blocks, packed.starts, rest, channels, nest
+    if packed.depthwise:
+        run_depthwise(*common, numerics, rows, counts)
+    else:
+        run_packed(*common, numerics, 0, rows, counts)
+
+
+def _image(layout: Layout, size_bytes: int) -> np.ndarray:
+    """Room for operands, and what is read behind them."""
+    return aligned(size_bytes + _SLACK).view(np.uint8 if layout.size == BYTES else np.int16)
 
 
 def _run_matrix(
     packed: Packed, rest: tuple, command: Matmul, channels: Channels, numerics: Numerics,
-    x: np.ndarray, out: np.ndarray,
-) -> int:  # fmt: skip
+    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
+) -> None:  # fmt: skip
     """The rows of all samples, as many at once as the caches hold."""
+    layout = packed.layout
     depth = command.nest.kernel_h * command.nest.kernel_w * command.nest.k
+    row_bytes = depth * layout.size
     rows, codes = x.reshape(-1, depth), out.reshape(-1, out.shape[-1])
-    most = min(max(_MATRIX_BYTES // depth, amx.BLOCK), _MOST_MATRIX_ROWS)
+    most = min(max(_MATRIX_BYTES // row_bytes, amx.BLOCK), _MOST_MATRIX_ROWS)
     whole = rows.shape[0] // most * most
-    overflows = 0
     for start, end, size in ((0, whole, most), (whole, rows.shape[0], rows.shape[0] - whole)):
         if start == end:
             continue
         part = rows[start:end].reshape(-1, size, depth)
         target = codes[start:end].reshape(-1, size, codes.shape[1])
-        image = aligned((size + amx.BLOCK) * 4 * packed.layout.steps + _SLACK).view(np.uint8)
+        image = _image(layout, (size + amx.BLOCK) * STEP * layout.steps)
         if packed.tiles:
             room = image, aligned(-(-size // amx.BLOCK) * amx.BLOCK * _BLOCK_BYTES)
-            overflows += run_tiles(
+            run_tiles(
                 part, room, packed.weights, packed.blocks, amx.configuration(), rest, channels,
-                numerics, target,
+                numerics, start, target, counts,
             )  # fmt: skip
             continue
         nest = untiled(out=(1, size), n=command.nest.n, k=depth, ifmap=(1, size))
-        layout = rest[0]._replace(height=1, width=size, channels=depth)
-        overflows += run_packed(
-            part[:, None], image, packed.weights, packed.blocks, packed.starts,
-            (layout, *rest[1:]), channels, nest, numerics, target,
+        flat = layout._replace(height=1, width=size, pixel_bytes=row_bytes)
+        run_packed(
+            part[:, None], image, packed.weights, packed.blocks, packed.starts, (flat, *rest[1:]),
+            channels, nest, numerics, start, target, counts,
         )  # fmt: skip
-    return overflows

@@ -1,9 +1,10 @@
-"""Which of the processor's multipliers the products of 8-bit codes run on.
+"""Which of the processor's multipliers the products of codes run on.
 
-``amx``: tiles of 16 rows of 64 bytes, 16384 products at once, for products of whole rows; the rest as
-``vnni``: 64 products of unsigned by signed bytes at once, added to 16 sums (``vpdpbusd`` on 512 bits).
-``portable``: the loops of ``matmul`` as numba compiles them for any processor, or as Python runs them. All
-give the same integers.
+``amx``: tiles of 16 rows of 64 bytes, 16384 products at once, for products of whole rows of 8-bit codes;
+the rest as ``vnni``: 64 products of unsigned by signed bytes at once, added to 16 sums (``vpdpbusd`` on 512
+bits); codes of 9 to 16 bits as ``avx2``: 16 products of signed words at once, 32 where there are 512 bits
+(``vpmaddwd``). ``portable``: the loops of ``matmul`` and ``chains`` as numba compiles them for any
+processor, or as Python runs them. All give the same integers.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from __future__ import annotations
 import os
 from functools import cache
 
-import llvmlite.binding as llvm
-
 from simulator.datapath import amx
+from simulator.datapath.llvm import processor_has
+from simulator.datapath.llvm_products import BYTES_NEED, WORDS_NEED
 from simulator.errors import UsageError
 from simulator.jit import numba_config
 
 VARIABLE = "NPUSIM_KERNELS"
-PORTABLE, VNNI, AMX = "portable", "vnni", "amx"
-UNITS = (AMX, VNNI, PORTABLE)
-_VECTORS = ("avx512f", "avx512vnni")
-_NEEDED = {VNNI: _VECTORS, AMX: (*_VECTORS, "amx-tile", "amx-int8")}
+PORTABLE, AVX2, VNNI, AMX = "portable", "avx2", "vnni", "amx"
+UNITS = (AMX, VNNI, AVX2, PORTABLE)
+_NEEDED = {
+    AVX2: WORDS_NEED,
+    VNNI: (*WORDS_NEED, *BYTES_NEED),
+    AMX: (*WORDS_NEED, *BYTES_NEED, "amx-tile", "amx-int8"),
+}
 
 
 @cache
@@ -29,12 +33,10 @@ def available_units() -> tuple[str, ...]:
     """The units that this processor has, best first."""
     if numba_config.DISABLE_JIT or numba_config.CPU_NAME or numba_config.CPU_FEATURES:
         return (PORTABLE,)  # interpreted, or compiled for another processor
-    features = llvm.get_host_cpu_features()
     return tuple(
         unit
         for unit in UNITS
-        if all(features.get(name) for name in _NEEDED.get(unit, ()))
-        and (unit != AMX or amx.permitted())
+        if processor_has(*_NEEDED.get(unit, ())) and (unit != AMX or amx.permitted())
     )
 
 

@@ -17,11 +17,9 @@ _LAW_KIB = 8.0  # capacity at which the table states the scratchpad's energy
 class ActionEnergies(NamedTuple):
     """Picojoules per action, or per bit where the name says so.
 
-    ``mac`` is a multiplication and an addition at the array's own widths, registers not included. A
-    multiplier costs per product of its operands' widths, an adder and a shifter per bit of theirs.
+    A multiplier costs per product of its operands' widths, an adder and a shifter per bit of theirs.
     """
 
-    mac: float
     multiplier_per_bit2: float
     adder_per_bit: float
     shifter_per_bit: float
@@ -36,18 +34,6 @@ class ActionEnergies(NamedTuple):
     dram_per_bit: float
     wire_per_bit: float
     instruction: float
-
-
-def mac_pj(
-    table: EnergyTable,
-    ifmap_bits: int,
-    weight_bits: int,
-    accumulator_bits: int,
-    bounds: Bounds = "value",
-) -> float:
-    """``multiplier * ifmap_bits * weight_bits + adder * accumulator_bits``, at the table's node."""
-    multiplier = table.mac.multiplier_pj_per_bit2.at(bounds) * ifmap_bits * weight_bits
-    return multiplier + table.mac.adder_pj_per_bit.at(bounds) * accumulator_bits
 
 
 def sram_read_pj_per_bit(table: EnergyTable, bank_bytes: float, bounds: Bounds = "value") -> float:
@@ -83,9 +69,7 @@ def action_energies(
     scratchpad = scale * sram_read_pj_per_bit(table, bank_bytes, bounds)
     accumulator = scale * sram_read_pj_per_bit(table, column_bytes, bounds)
     write_over_read = table.scratchpad.write_over_read.at(bounds)
-    mac = mac_pj(table, array.ifmap_bits, array.weight_bits, array.accumulator_bits, bounds)
     return ActionEnergies(
-        mac=scale * mac,
         multiplier_per_bit2=scale * table.mac.multiplier_pj_per_bit2.at(bounds),
         adder_per_bit=scale * table.mac.adder_pj_per_bit.at(bounds),
         shifter_per_bit=scale * table.shifter.pj_per_bit.at(bounds),

@@ -9,13 +9,14 @@ from simulator.dataflows import (
     WEIGHT_STATIONARY,
     Grid,
     accesses,
+    fused_bits,
     gemm_of,
     grid_of,
 )
 from simulator.fixedpoint import thresholds
 from simulator.fixedpoint.requantize import REQUANTIZERS
 from simulator.fixedpoint.width import ceil_div
-from simulator.hwconfig import DeviceNumbers, OperatingPoint
+from simulator.hwconfig import Array, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
@@ -36,14 +37,16 @@ from simulator.program.traffic import (
 class Counts(NamedTuple):
     """Actions of one command.
 
+    MACs, and the multiplications and shifts of a Matmul's output stage, are counted by the width of what
+    does them: products of a multiplier's operand widths (``*_bits2``), and bits of adders and of shifters.
     ``register_bits`` are written in PEs as operands and partial sums pass; scratchpad and accumulator
     bits are split into reads and writes; DRAM bytes are packed sizes, whole bursts not counted.
-    ``vector_*`` are operations of a lane on 32-bit words. The multiplications and shifts of a Matmul's
-    output stage are counted by the width of what its requantizer is made of instead: products of a
-    multiplier's operand widths, and bits of adders and of shifters, each summed over the outputs.
+    ``vector_*`` are operations of a lane on 32-bit words.
     """
 
     macs: int
+    mac_multiplier_bits2: int
+    mac_adder_bits: int
     outputs: int
     register_bits: int
     scratchpad_read_bits: int
@@ -65,21 +68,23 @@ class Counts(NamedTuple):
 @jit
 def _product_tile(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, index: int
-) -> tuple[int, int, int, int, int]:
-    """(MACs, register bits, scratchpad bits read, accumulator bits read and written) of one tile."""
+) -> tuple[int, int, int, int, int, int]:
+    """(MACs, additions to psums, register bits, scratchpad bits read, accumulator bits read and written)
+    of one tile."""
     tile = tile_at(nest, index)
     gemm = gemm_of(nest, tile)
     moved = accesses(numbers.dataflow, gemm, grid, tile.first_k)
     # What a PE passes on each cycle: the streamed operand (both, output stationary) and, where it
     # flows or is kept, the partial sum.
-    passing = device.accumulator_bits
+    passing = device.psum_bits
     if numbers.dataflow != INPUT_STATIONARY:
-        passing += numbers.ifmap_bits
+        passing += numbers.ifmap_bits * grid.terms
     if numbers.dataflow != WEIGHT_STATIONARY:
-        passing += numbers.weight_bits
+        passing += numbers.weight_bits * grid.terms
     read = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
     return (
         gemm.m * gemm.k * gemm.n * gemm.groups,
+        gemm.m * ceil_div(gemm.k, grid.terms) * gemm.n * gemm.groups,
         moved.pe_cycles * passing,
         read,
         moved.psum_reads * device.accumulator_bits,
@@ -90,10 +95,11 @@ def _product_tile(
 @jit
 def _count(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid
-) -> tuple[int, int, int, int, int, int, int, int, int]:
-    """What the tiles of a Matmul or Vector do: (MACs, outputs, register bits, scratchpad bits to and from
-    the array or vector unit, accumulator bits read and written, DRAM bytes read and written)."""
-    macs = outputs = registers = pad_read = pad_write = acc_read = acc_write = 0
+) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+    """What the tiles of a Matmul or Vector do: (MACs, additions to psums, outputs, register bits,
+    scratchpad bits to and from the array or vector unit, accumulator bits read and written, DRAM bytes
+    read and written)."""
+    macs = psums = outputs = registers = pad_read = pad_write = acc_read = acc_write = 0
     dram_read = dram_write = 0
     last_weights = last_ifmap = -1
     for index in range(tile_count(nest)):
@@ -110,10 +116,11 @@ def _count(
         if numbers.kind == MATMUL:
             one = _product_tile(nest, numbers, device, grid, index)
             macs += one[0]
-            registers += one[1]
-            pad_read += one[2]
-            acc_read += one[3]
-            acc_write += one[4]
+            psums += one[1]
+            registers += one[2]
+            pad_read += one[3]
+            acc_read += one[4]
+            acc_write += one[5]
         else:
             pad_read += 8 * (ifmap + second)
         if tile.last_k or numbers.kind != MATMUL:
@@ -125,8 +132,30 @@ def _count(
             if numbers.stream_ofmap:
                 dram_write += size
     return (
-        macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write
+        macs, psums, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write
     )  # fmt: skip
+
+
+def _multipliers(done: Counts, array: Array, grid: Grid, psums: int) -> Counts:
+    """What the PEs' multipliers and adders do for ``done``'s MACs, added to psums ``psums`` times.
+
+    A PE costs its own widths whatever operands it is given; a fused one, the parts of it that they take,
+    and adders that join the terms of a word (multiplexers are left out); a bit-serial one, a row of the
+    multiplier for each bit of a weight, with the partial product kept in a register in between.
+    """
+    ifmap, weights, registers = array.ifmap_bits, array.weight_bits, 0
+    if array.precision_scaling == "fused":
+        ifmap = fused_bits(grid.ifmap_bits, ifmap)
+        weights = fused_bits(grid.weight_bits, weights)
+    elif array.precision_scaling == "bit_serial":
+        weights = grid.weight_bits
+        registers = done.macs * weights * (ifmap + weights)
+    joins = (done.macs - psums) * (ifmap + weights + (grid.terms - 1).bit_length())
+    return done._replace(
+        register_bits=done.register_bits + registers,
+        mac_multiplier_bits2=done.macs * ifmap * weights,
+        mac_adder_bits=psums * array.sum_bits + joins,
+    )
 
 
 NOTHING = Counts(*[0] * len(Counts._fields))
@@ -207,9 +236,8 @@ def count_command(
     if isinstance(command, Move):
         return _move_counts(command, program)
     counted = [int(c) for c in _count(nest, numbers, device, grid)]
-    macs, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write = (
-        counted
-    )
+    macs, psums, outputs, registers, pad_read, pad_write, acc_read, acc_write, *dram = counted
+    dram_read, dram_write = dram
     lane = command.lane
     # What the DMA brings is written to the scratchpad first, and read from it on the way out; the wires
     # counted lead from the scratchpad to the array or vector unit and back.
@@ -222,16 +250,19 @@ def count_command(
         dram_write_bytes=dram_write, wire_bits=pad_read + pad_write,
     )  # fmt: skip
     if isinstance(command, Matmul):
-        return done._replace(**_stage(program, command, outputs, device.accumulator_bits))
+        done = done._replace(**_stage(program, command, outputs, device.accumulator_bits))
+        return _multipliers(done, program.device.array, grid, psums)
     return done._replace(vector_multiplies=outputs * lane.multiplies)
 
 
 def count_program(program: Program, point: OperatingPoint) -> list[Counts]:
     """Counts of every command (they do not depend on the clock)."""
     device = program.device.numbers(point)
-    grid = grid_of(program.device)
     numbered = program_numbers(program, device.clock_khz)
     return [
-        count_command(program, command, nest, numbers, device, grid)
+        count_command(
+            program, command, nest, numbers, device,
+            grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits),
+        )
         for command, (nest, numbers) in zip(program.commands, numbered, strict=True)
-    ]
+    ]  # fmt: skip

@@ -47,7 +47,8 @@ class EnergyModel:
         vector += c.stage_multiplier_bits2 * a.multiplier_per_bit2
         vector += c.stage_adder_bits * a.adder_per_bit + c.stage_shifter_bits * a.shifter_per_bit
         return {
-            "mac": c.macs * a.mac,
+            "mac": c.mac_multiplier_bits2 * a.multiplier_per_bit2
+            + c.mac_adder_bits * a.adder_per_bit,
             "register": c.register_bits * a.register_per_bit,
             "scratchpad": scratchpad,
             "accumulator": accumulator,

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-from simulator.datapath import amx, packed, packing, units, vnni
+from simulator.datapath import amx, llvm, llvm_products, packed, packing, units
+from simulator.datapath.counts import new_counts
 from simulator.datapath.machine import Machine
 from simulator.datapath.matmul import Channels, Numerics
 from simulator.fixedpoint.requantize import KINDS
@@ -28,6 +27,7 @@ from simulator.hwconfig import load_device
 from simulator.npu import compile, load_model
 from simulator.program.commands import LaneWork, Matmul, Requantize
 from simulator.program.nest import untiled
+from simulator.tensor import TensorSpec
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared/data"
 MODELS = [
@@ -60,43 +60,41 @@ def medians(repeats: int, **parts: Callable[[], Any]) -> dict[str, float]:
 # --- products of matrices ------------------------------------------------------------------------
 
 
-@intrinsic
-def _dots(typing: Any, rounds: Any) -> Any:
-    """``rounds`` times 24 dot products of registers, nothing read or written."""
+class _Dots(llvm_products._Products):
+    """Dot products of registers, nothing read or written: ``vectors`` of them, again and again."""
 
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind, index = ir.VectorType(ir.IntType(32), vnni.LANES), ir.IntType(64)
-        name = "llvm.x86.avx512.vpdpbusd.512"
-        known = builder.module.globals.get(name)
-        dot = known or ir.Function(builder.module, ir.FunctionType(kind, [kind] * 3), name)
-        operand = builder.insert_element(
-            ir.Constant(kind, [1] * vnni.LANES), builder.trunc(values[0], ir.IntType(32)), index(0)
-        )
-        entry, loop = builder.block, builder.function.append_basic_block("loop")
-        done = builder.function.append_basic_block("done")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        count, sums = builder.phi(index), [builder.phi(kind) for _ in range(24)]
-        added = [builder.call(dot, [value, operand, operand]) for value in sums]
-        following = builder.add(count, index(1))
-        count.add_incoming(index(0), entry)
-        count.add_incoming(following, loop)
-        for value, new in zip(sums, added, strict=True):
-            value.add_incoming(operand, entry)
-            value.add_incoming(new, loop)
-        builder.cbranch(builder.icmp_signed("<", following, values[0]), loop, done)
-        builder.position_at_end(done)
-        total = added[0]
-        for value in added[1:]:
-            total = builder.add(total, value)
-        return builder.sext(builder.extract_element(total, index(0)), index)
+    def __init__(self, builder: Any, size: int, vectors: int) -> None:
+        super().__init__(builder, size)
+        self.vectors = vectors
 
-    return types.int64(types.int64), generate
+    def write(self, arguments: Any) -> None:
+        b, (rounds, target, *_) = self.b, arguments
+        operand = self.all_of(b.trunc(rounds, llvm.SUM))
+        entry, (loop, done) = b.block, self.blocks("loop", "done")
+        b.branch(loop)
+        b.position_at_end(loop)
+        count = self.phi(llvm.INDEX, llvm.number(0), entry)
+        sums = [self.phi(llvm.VECTOR, operand, entry) for _ in range(self.vectors)]
+        # Of words, the product must not be one that all rounds share.
+        made = [self.dot(value, operand if self.size == 1 else value, operand) for value in sums]
+        following = b.add(count, llvm.number(1))
+        self.loop(count, following, sums, made, loop)
+        b.cbranch(b.icmp_signed("<", following, rounds), loop, done)
+        b.position_at_end(done)
+        self.stored(made, target)
+
+
+_IN_REGISTERS = max(rows * vectors for vectors, rows in llvm_products.WORD_ROWS.items())
+_byte_dots = llvm.loop(lambda b: _Dots(b, 1, 24), *llvm_products.BYTES_NEED)
+_word_dots = llvm.loop(lambda b: _Dots(b, 2, _IN_REGISTERS), *llvm_products.WORDS_NEED)
 
 
 @njit
-def _dot_peak(rounds: int) -> int:
-    return _dots(rounds)  # type: ignore[call-arg]
+def _dot_peak(size: int, rounds: int, room: np.ndarray) -> None:
+    if size == packing.BYTES:
+        _byte_dots(rounds, room.ctypes.data, 0, 0, 0, 0, 0)
+    else:
+        _word_dots(rounds, room.ctypes.data, 0, 0, 0, 0, 0)
 
 
 @njit
@@ -116,26 +114,33 @@ def peak(unit: str) -> float:
         block = packing.aligned(4 * 32 * 32).view(np.int32).reshape(32, 32)
         spent = medians(9, tile=lambda: _tile_peak(turns, rows, block, tiles))["tile"]
         return 32 * 32 * 512 * turns / spent
-    rounds = 1 << 18
-    spent = medians(9, dot=lambda: _dot_peak(rounds))["dot"]
-    return 24 * 64 * rounds / spent
+    size = packing.WORDS if unit == units.AVX2 else packing.BYTES
+    vectors, rounds = 24 if size == packing.BYTES else _IN_REGISTERS, 1 << 18
+    room = packing.aligned(4 * llvm.LANES * vectors)
+    spent = medians(9, dot=lambda: _dot_peak(size, rounds, room))["dot"]
+    return vectors * llvm.LANES * llvm_products.STEP // size * rounds / spent
 
 
 def product(
     size: int, weights: np.ndarray, signed: bool
-) -> Callable[[np.ndarray, np.ndarray], int]:
+) -> Callable[[np.ndarray, np.ndarray], None]:
     """x (1, 1, size, size) by packed weights, int32 sums into y."""
     nest = untiled(out=(1, size), n=size, k=size, ifmap=(1, size))
     nothing, none = np.zeros(size, np.int64), KINDS["none"]
     channels = Channels(nothing, nothing + 1, nothing, np.zeros((0, 0), np.int64))
-    numerics = Numerics(0, 0, 0, 32, False, 0, 4, none, none, size, 0, _LOW, _HIGH)
+    numerics = Numerics(0, 0, 0, 32, False, 0, 4, none, none, size, 0, _LOW, _HIGH, 32, 1)
     stage = Requantize("none", "m", "s", 0, _LOW, _HIGH)
     command = Matmul(
         "gemm", "fully_connected", "x", "w", "b", "y", nest, "weight_stationary", 0, 0, 0, 8, 0, stage,
         LaneWork(1, 1, 1),
     )  # fmt: skip
-    ready = packing.pack(command, weights.reshape(1, 1, 1, size, size), channels, signed)
-    return lambda x, y: packed.run(ready, command, channels, numerics, True, x, y)
+    shaped = weights.reshape(1, 1, 1, size, size)
+    operand = packing.operand_size(
+        command, shaped, TensorSpec((), "i8" if signed else "u8"), np.int32
+    )
+    ready = packing.pack(command, shaped, channels, operand, signed)
+    counts = new_counts()
+    return lambda x, y: packed.run(ready, command, channels, numerics, True, x, y, counts)
 
 
 def runtime_product(weights: np.ndarray, kind: type) -> Callable[[np.ndarray], np.ndarray]:

@@ -2,7 +2,8 @@
 
 The oracle here is plain Python: products of one output in the order of the reduction, cut into tiles
 of k, those cut into the array's chains; each chain starts at zero and is added to the accumulator,
-which starts at the bias. Every addition wraps or saturates.
+which starts at the bias. Every addition wraps or saturates. A fused PE adds a few products to a chain at
+once.
 """
 
 from __future__ import annotations
@@ -30,30 +31,75 @@ PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected", "transpose_conv",
 
 @dataclass
 class Adder:
-    """Additions of one output; ``clipped`` once a saturating one lost something."""
+    """Additions of one output at one width; ``excess`` is the most that one of them left its range by,
+    ``widest`` the bits that its results took."""
 
     bits: int
     saturating: bool
-    clipped: bool = False
+    excess: int = 0
+    widest: int = 1
 
     def narrow(self, value: int) -> int:
         low, high = -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
         if self.saturating:
-            self.clipped |= not low <= value <= high
+            self.see(value)
             return min(max(value, low), high)
         return (value - low) % 2**self.bits + low
 
+    def see(self, value: int) -> None:
+        """A value that must fit, or something is lost."""
+        low, high = -(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1
+        self.excess = max(self.excess, value - high, low - value)
+        self.widest = max(self.widest, signed_bits(value))
 
-def accumulate(adder: Adder, bias: int, tiles: list[list[int]], chain_length: int) -> int:
-    """The accumulator after all products; ``chain_length`` of them are summed within the array."""
-    total = adder.narrow(bias)
+
+def signed_bits(value: int) -> int:
+    return next(b for b in range(1, 99) if -(2 ** (b - 1)) <= value < 2 ** (b - 1))
+
+
+def accumulate(
+    inner: Adder, outer: Adder, bias: int, tiles: list[list[int]], chain: tuple[int, int]
+) -> int:
+    """The accumulator after all products; ``chain``: how many of them are summed within the array, and
+    how many at once. Of sums that wrap at one width, only the last one must fit."""
+    chain_length, at_once = chain
+    total, exact = outer.narrow(bias), bias
     for products in tiles:
         for start in range(0, len(products), chain_length):
-            chain = 0
-            for product in products[start : start + chain_length]:
-                chain = adder.narrow(chain + product)
-            total = adder.narrow(total + chain)
+            fold, psum = products[start : start + chain_length], 0
+            for t in range(0, len(fold), at_once):
+                psum = inner.narrow(psum + sum(fold[t : t + at_once]))
+            if not inner.saturating and inner.bits < outer.bits:
+                inner.see(sum(fold))
+            total = outer.narrow(total + psum)
+            exact += psum if inner.bits < outer.bits else sum(fold)
+    if not outer.saturating:
+        outer.see(exact)
     return total
+
+
+@dataclass
+class Seen:
+    """What became of all outputs: overflows, the first one's place, the worst; the widths taken."""
+
+    overflows: int = 0
+    first: int = -1
+    excess: int = 0
+    psum_bits: int = 0
+    bits: int = 1
+    outputs: np.ndarray | None = None
+
+    def add(self, place: int, inner: Adder, outer: Adder, two: bool) -> None:
+        excess = max(inner.excess, outer.excess)
+        if excess > 0:
+            self.overflows += 1
+            self.first = place if self.first < 0 else self.first
+        self.excess = max(self.excess, excess)
+        if two:
+            self.psum_bits = max(self.psum_bits, inner.widest)
+            self.bits = max(self.bits, outer.widest)
+        else:
+            self.bits = max(self.bits, inner.widest, outer.widest)
 
 
 class Oracle:
@@ -67,10 +113,18 @@ class Oracle:
         self.c, self.nest, self.constants = command, command.nest, program.constants
         array, host = program.device.array, isinstance(program.commands[self.index], Host)
         self.bits = 64 if host else array.accumulator_bits
+        self.psum_bits = 64 if host else array.psum_bits or self.bits
         self.saturating = array.overflow == "saturate" and not host
         # Output stationary keeps a sum in its PE; in the others it passes the array's rows.
         in_place = command.dataflow == "output_stationary"
-        self.chain_length = 1 << 30 if in_place else array.rows
+        at_once = 1
+        if array.precision_scaling == "fused" and not host:
+            widths = program.placements[command.ifmap].spec.bits, command.weight_bits
+            own = array.ifmap_bits, array.weight_bits
+            taken = [next(p for p in (2, 4, 8, 16) if p >= min(w, 16)) for w in widths]
+            parts = [max(1, o // t) for o, t in zip(own, taken, strict=True)]
+            at_once = parts[0] * parts[1]
+        self.chain = 1 << 30 if in_place else array.rows * at_once, at_once
 
     def weights(self, values: Mapping[str, np.ndarray], sample: int) -> np.ndarray:
         """(groups, kernel_h, kernel_w, k, n), the constant ones or what the program made."""
@@ -101,24 +155,26 @@ class Oracle:
             tiles.append(found)
         return tiles
 
-    def run(self, values: Mapping[str, np.ndarray]) -> tuple[np.ndarray, int]:
-        """(outputs, how many of them overflowed), from all tensors of a run."""
+    def run(self, values: Mapping[str, np.ndarray], wide: bool = False) -> Seen:
+        """All outputs, from all tensors of a run; ``wide``: of accumulators without limits."""
         nest, c = self.nest, self.c
         x = values[c.ifmap]
         images = x.reshape(x.shape[0], nest.batch, nest.in_h, nest.in_w, nest.groups * nest.k)
         shape = (*images.shape[:2], nest.out_h, nest.out_w, nest.groups * nest.n)
-        out = np.zeros(shape, np.int64)
-        overflows = 0
-        for sample, b, oy, ox, channel in np.ndindex(*out.shape):
+        out, seen = np.zeros(shape, np.int64), Seen()
+        two = self.psum_bits < self.bits
+        for place, (sample, b, oy, ox, channel) in enumerate(np.ndindex(*out.shape)):
             weights = self.weights(values, sample)
             tiles = self.products(images[sample, b], weights, (oy, ox), channel)
-            adder = Adder(self.bits, self.saturating)
+            inner = Adder(80 if wide else self.psum_bits, self.saturating)
+            outer = Adder((81 if two else 80) if wide else self.bits, self.saturating)
             bias = int(self.constants[c.bias][channel])
-            total = accumulate(adder, bias, tiles, self.chain_length)
-            exact = bias + sum(sum(tile) for tile in tiles)
-            overflows += adder.clipped if self.saturating else total != exact
-            out[sample, b, oy, ox, channel] = self.code(total, channel)
-        return out, overflows
+            total = accumulate(inner, outer, bias, tiles, self.chain)
+            seen.add(place, inner, outer, two)
+            if not wide:
+                out[sample, b, oy, ox, channel] = self.code(total, channel)
+        seen.outputs = out
+        return seen
 
     def code(self, total: int, channel: int) -> int:
         stage = self.c.requantize
@@ -133,27 +189,36 @@ class Oracle:
 def check(program: Program, inputs: Mapping[str, np.ndarray]) -> tuple[int, int]:
     """(outputs, overflows), the datapath's being the oracle's."""
     oracle = Oracle(program)
-    got = Machine(program).run(inputs, keep=program.placements)
-    expected, overflows = oracle.run({**inputs, **got.tensors})
+    got = Machine(program).run(inputs, keep=program.placements, widths=True)
+    expected = oracle.run({**inputs, **got.tensors})
+    wide = oracle.run({**inputs, **got.tensors}, wide=True)
     made = got.tensors[oracle.c.ofmap]
-    np.testing.assert_array_equal(made.reshape(expected.shape), expected)
-    assert got.counts[oracle.index].overflows == overflows
-    return expected.size, overflows
+    assert expected.outputs is not None
+    np.testing.assert_array_equal(made.reshape(expected.outputs.shape), expected.outputs)
+    counts = got.counts[oracle.index]
+    assert counts.overflows == expected.overflows
+    assert (counts.first_overflow, counts.worst_excess) == (expected.first, expected.excess)
+    assert (counts.psum_bits, counts.accumulator_bits) == (wide.psum_bits, wide.bits)
+    return expected.outputs.size, expected.overflows
 
 
 @pytest.mark.parametrize("overflow", ["wrap", "saturate"])
 @pytest.mark.parametrize("dataflow", DATAFLOWS)
 @pytest.mark.parametrize("name", PRODUCTS)
-def test_values_and_overflow_counts(name: str, dataflow: str, overflow: str) -> None:
+@pytest.mark.parametrize("levels", [1, 2])
+def test_values_and_overflows(name: str, dataflow: str, overflow: str, levels: int) -> None:
     outputs = overflows = tiled = 0
-    for seed in range(25):
+    for seed in range(20):
         rng = np.random.default_rng([seed, PRODUCTS.index(name)])
         layer = LAYERS[name](rng)
         graph = read_tflite(layer.content, f"seed {seed}")
         wide = 8 if graph.spec("x").dtype == "i16" else 0
+        bits = int(rng.integers(8 + wide, 25 + wide))
         program = compile_tightly(
             rng, graph, dataflow=dataflow, overflow=overflow, ifmap_bits=16, weight_bits=16,
-            accumulator_bits=int(rng.integers(8 + wide, 25 + wide)),
+            accumulator_bits=bits + (levels - 1) * int(rng.integers(1, 9)),
+            psum_bits=bits if levels == 2 else None,
+            precision_scaling=str(rng.choice(["none", "none", "fused"])),
         )  # fmt: skip
         counts = check(program, layer.inputs)
         outputs, overflows = outputs + counts[0], overflows + counts[1]

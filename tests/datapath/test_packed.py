@@ -11,6 +11,7 @@ from random_devices import compile_tightly
 from random_layers import LAYERS
 
 from simulator.datapath import packed, packing
+from simulator.datapath.counts import EXCESS, FIRST, NEVER, OVERFLOWS, new_counts
 from simulator.datapath.machine import Machine, Values
 from simulator.datapath.matmul import Channels, Numerics, run_sums
 from simulator.datapath.units import PORTABLE, VARIABLE, available_units, chosen_unit
@@ -24,9 +25,7 @@ from simulator.tensor import TensorSpec
 PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected", "transpose_conv", "batch_matmul")
 PLAIN = [name for name in REQUANTIZERS if name != "reduced_multiplier"]
 FAST = [unit for unit in available_units() if unit != PORTABLE]
-needs_unit = pytest.mark.skipif(
-    not FAST, reason="this processor has no 512-bit dot products of bytes"
-)
+needs_unit = pytest.mark.skipif(not FAST, reason="this processor has no dot products")
 
 
 def test_the_unit_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,22 +109,31 @@ def sums_written_out(
 
 def _on_every_unit(
     command: Matmul, weights: np.ndarray, channels: Channels, numerics: Numerics, never: bool,
-    x: np.ndarray, expected: np.ndarray, overflows: int,
-) -> None:  # fmt: skip
+    x: np.ndarray, ifmap: TensorSpec, expected: np.ndarray, counts: np.ndarray,
+) -> int:  # fmt: skip
+    """Check every unit that takes the operands; returns how many did."""
+    done = 0
     for unit in FAST:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv(VARIABLE, unit)
-            ready = packing.pack(command, weights, channels, x.dtype.kind == "i")
-        made = np.zeros_like(expected)
-        assert packed.run(ready, command, channels, numerics, never, x, made) == overflows
+            size = packing.operand_size(command, weights, ifmap, np.int32)
+            if size == 0:
+                continue
+            ready = packing.pack(command, weights, channels, size, x.dtype.kind == "i")
+        made, counted = np.zeros_like(expected), new_counts()
+        packed.run(ready, command, channels, numerics, never, x, made, counted)
         np.testing.assert_array_equal(made, expected, unit)
+        assert counted[OVERFLOWS:].tolist() == counts[OVERFLOWS:].tolist()
+        done += 1
+    return done
 
 
 @needs_unit
 @settings(max_examples=150, deadline=None, database=None, derandomize=True)
 @given(
-    nests(), st.sampled_from(["i8", "u8", "i4", "u3"]), st.sampled_from(["i8", "u8", "i2", "u4"]),
-    st.sampled_from(PLAIN), st.sampled_from([12, 20, 32]), st.integers(0, 2**32 - 1),
+    nests(), st.sampled_from(["i8", "u8", "i4", "u3", "i11", "u9"]),
+    st.sampled_from(["i8", "u8", "i2", "u4", "i9"]), st.sampled_from(PLAIN),
+    st.sampled_from([12, 20, 32]), st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -149,7 +157,7 @@ def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, se
     channels = Channels(bias, pairs[:, 0].copy(), pairs[:, 1].copy(), np.zeros((0, 0), np.int64))
     numerics = Numerics(
         offsets[0], offsets[1], offsets[2], bits, False, 0, 4, KINDS[kind], KINDS[kind], outputs,
-        zero, low_code, high_code,
+        zero, low_code, high_code, bits, 1,
     )  # fmt: skip
     stage = Requantize(kind, "m", "s", zero, low_code, high_code)
     command = Matmul(
@@ -160,13 +168,17 @@ def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, se
     never = bool(np.abs(exact).max() < 1 << (bits - 1))
     taps = np.zeros((0, 0, 0), weights.dtype)
     portable = np.zeros(exact.shape, np.int32 if kind == "none" else np.int8)
-    counts = np.zeros(2, np.int64)
+    counts = new_counts()
     sums = np.zeros((nest.out_h * nest.out_w, outputs), np.int64)
     run_sums(x, weights, taps, channels, nest, numerics, sums, portable, counts)
-    _on_every_unit(command, weights, channels, numerics, never, x, portable, int(counts[1]))
+    assert _on_every_unit(
+        command, weights, channels, numerics, never, x, x_spec, portable, counts
+    )  # fmt: skip
     low, high = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
     wrapped = (exact - low) % (1 << bits) + low
-    assert counts[1] == int(((exact < low) | (exact > high)).sum())
+    over = np.flatnonzero((exact < low) | (exact > high))
+    assert (counts[OVERFLOWS], counts[FIRST]) == (over.size, over[0] if over.size else NEVER)
+    assert counts[EXCESS] == max(0, exact.max() - high, low - exact.min())
     apply = REQUANTIZERS[kind].apply
     for index in np.ndindex(*exact.shape):
         c = index[-1]

@@ -18,7 +18,8 @@ from simulator.result import Result
 NOTHING = Counts(*[0] * len(Counts._fields))
 # Count -> (component it belongs to, action whose energy it multiplies).
 CHARGED = {
-    "macs": ("mac", "mac"),
+    "mac_multiplier_bits2": ("mac", "multiplier_per_bit2"),
+    "mac_adder_bits": ("mac", "adder_per_bit"),
     "register_bits": ("register", "register_per_bit"),
     "scratchpad_read_bits": ("scratchpad", "scratchpad_read_per_bit"),
     "scratchpad_write_bits": ("scratchpad", "scratchpad_write_per_bit"),

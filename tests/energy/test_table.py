@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from simulator.energy.actions import (
     ActionEnergies,
     action_energies,
-    mac_pj,
     sram_read_pj_per_bit,
 )
 from simulator.energy.scaling import energy_factor
@@ -74,8 +72,8 @@ def energies(table: EnergyTable, **changes: Any) -> ActionEnergies:
         (lambda t: t.mac.adder_pj_per_bit.value * 8, 0.03, 0.20),
         (lambda t: t.mac.adder_pj_per_bit.value * 16, 0.05, 0.02),
         (lambda t: t.mac.adder_pj_per_bit.value * 32, 0.1, 0.02),
-        (lambda t: mac_pj(t, 8, 8, 0), 0.2, 0.02),
-        (lambda t: mac_pj(t, 32, 32, 0), 3.1, 0.03),
+        (lambda t: t.mac.multiplier_pj_per_bit2.value * 8 * 8, 0.2, 0.02),
+        (lambda t: t.mac.multiplier_pj_per_bit2.value * 32 * 32, 3.1, 0.03),
         (lambda t: t.vector.multiply_pj.value, 3.1, 0),
         (lambda t: t.vector.add_pj.value, 0.1, 0),
         (lambda t: 64 * sram_read_pj_per_bit(t, 8 * 1024), 10, 0.13),
@@ -89,7 +87,6 @@ def test_horowitz(table: EnergyTable, got: Any, published: float, tolerance: flo
 
 def test_actions_at_the_tables_own_node(table: EnergyTable) -> None:
     got = energies(table)
-    assert got.mac == pytest.approx(0.0031 * 64 + 0.0031 * 32)
     assert (got.multiplier_per_bit2, got.adder_per_bit) == (0.0031, 0.0031)
     # A double-rounding output stage costs little more than one 32-bit multiply of a lane.
     stage = 1024 * got.multiplier_per_bit2 + 64 * (got.adder_per_bit + got.shifter_per_bit)
@@ -118,13 +115,6 @@ def test_energy_rises_with_voltage(table: EnergyTable) -> None:
         a, b = getattr(slow, name), getattr(fast, name)
         assert a == b if name == "dram_per_bit" else a < b, name
     assert fast.wire_per_bit == pytest.approx(slow.wire_per_bit * (1.1 / 0.9) ** 2)
-
-
-@pytest.mark.parametrize("key", ["ifmap_bits", "weight_bits", "accumulator_bits"])
-def test_mac_rises_with_bits(table: EnergyTable, key: str) -> None:
-    widths = (8, 12, 16)
-    macs = [energies(table, **{f"array__{key}": bits}).mac for bits in widths]
-    assert all(a < b for a, b in pairwise(macs))
 
 
 def test_memories_rise_with_capacity_and_fall_with_banks(table: EnergyTable) -> None:

@@ -1,0 +1,146 @@
+"""Loops over bytes: the output stage of sums that become bytes, and copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from simulator.datapath.llvm import (
+    BYTE,
+    INDEX,
+    LANES,
+    SUM,
+    VECTOR,
+    Writer,
+    loop,
+    number,
+)
+
+_WIDE = ir.VectorType(INDEX, LANES // 2)
+_COPIED = 64  # bytes at a time
+
+
+def _eight(value: int) -> ir.Constant:
+    return ir.Constant(_WIDE, [value] * 8)
+
+
+class _Finish(Writer):
+    """Over 16 channels at a time, and over the rows of each: double rounding of sums to bytes."""
+
+    def halves(self, address: Any, first: Any) -> list[Any]:
+        """16 numbers of 64 bits from ``first`` on, in two vectors."""
+        start = self.b.add(address, self.b.mul(first, number(8)))
+        return [self.load(_WIDE, self.b.add(start, number(64 * part)), 8) for part in range(2)]
+
+    def sixteen(self, address: Any, first: Any) -> Any:
+        """16 numbers of 32 bits from ``first`` on."""
+        return self.load(VECTOR, self.b.add(address, self.b.mul(first, number(4))), 4)
+
+    def rounded(self, sums: Any, channel: list[Any], limits: list[Any]) -> Any:
+        """16 bytes of 16 sums; ``channel``: bias, multiplier, left, half, away, right."""
+        b = self.b
+        bias, multiplier, left, half, away, right = channel
+        shifted = b.shl(b.add(sums, bias), left)
+        parts = []
+        for part in range(2):
+            factors = [b.sext(self.part(v, part * 8, 8), _WIDE) for v in (shifted, multiplier)]
+            once = b.ashr(b.add(b.mul(*factors), _eight(1 << 30)), _eight(31))
+            signs = b.and_(b.ashr(once, _eight(63)), away[part])
+            code = b.ashr(b.add(b.add(once, half[part]), signs), right[part])
+            code = self.larger(code, limits[0])
+            parts.append(b.trunc(self.smaller(code, limits[1]), ir.VectorType(BYTE, 8)))
+        return self.joined(*parts)
+
+    def put(self, codes: Any, address: Any, left_over: Any) -> None:
+        """The first ``left_over`` of 16 codes (all, where it is more); ends the block it is in."""
+        b = self.b
+        whole, cut, after = self.blocks("whole", "cut", "after")
+        b.cbranch(b.icmp_signed(">=", left_over, number(LANES)), whole, cut)
+        b.position_at_end(whole)
+        self.store(codes, address)
+        b.branch(after)
+        b.position_at_end(cut)
+        many = self.all_of(b.trunc(left_over, SUM))
+        mask = b.icmp_signed("<", ir.Constant(VECTOR, list(range(LANES))), many)
+        self.masked_store(codes, address, mask)
+        b.branch(after)
+        b.position_at_end(after)
+
+    def write(self, arguments: Any) -> None:
+        b = self.b
+        block, block_bytes, rows, columns, numbers, out, out_bytes = arguments
+        *addresses, low, high = self.loads(numbers, 8)
+        limits = [self.all_of(low, 8), self.all_of(high, 8)]
+        entry = b.block
+        outer, inner, next_columns, done = self.blocks("channels", "row", "next", "done")
+        zero = number(0)
+        b.branch(outer)
+
+        b.position_at_end(outer)
+        first = self.phi(INDEX, zero, entry)
+        channel = [
+            *(self.sixteen(address, first) for address in addresses[:3]),
+            *(self.halves(address, first) for address in addresses[3:]),
+        ]
+        left_over = b.sub(columns, first)
+        sums_start = b.add(block, b.mul(first, number(4)))
+        b.branch(inner)
+
+        b.position_at_end(inner)
+        row = self.phi(INDEX, zero, outer)
+        sums_at = self.phi(INDEX, sums_start, outer)
+        codes = self.rounded(self.load(VECTOR, sums_at, 4), channel, limits)
+        self.put(codes, b.add(b.add(out, first), b.mul(row, out_bytes)), left_over)
+        following, sums_next = b.add(row, number(1)), b.add(sums_at, block_bytes)
+        self.loop(row, following, [sums_at], [sums_next], b.block)
+        b.cbranch(b.icmp_signed("<", following, rows), inner, next_columns)
+
+        b.position_at_end(next_columns)
+        more = b.add(first, number(LANES))
+        first.add_incoming(more, next_columns)
+        b.cbranch(b.icmp_signed("<", more, columns), outer, done)
+        b.position_at_end(done)
+
+
+class _Copy(Writer):
+    """Bytes from one place to another, each changed by the same bits; 64 at a time."""
+
+    def write(self, arguments: Any) -> None:
+        b = self.b
+        target, source, count, flip, target_step = arguments[:5]
+        wide = ir.VectorType(BYTE, _COPIED)
+        flips = self.all_of(b.trunc(flip, BYTE), _COPIED)
+        entry = b.block
+        loop_, rest, done = self.blocks("bytes", "rest", "done")
+        zero, step = number(0), number(_COPIED)
+        whole = b.and_(count, number(-_COPIED))
+        b.cbranch(b.icmp_signed(">", whole, zero), loop_, rest)
+
+        b.position_at_end(loop_)
+        at, target_at = self.phi(INDEX, zero, entry), self.phi(INDEX, target, entry)
+        self.store(b.xor(self.load(wide, b.add(source, at)), flips), target_at)
+        following, target_next = b.add(at, step), b.add(target_at, target_step)
+        self.loop(at, following, [target_at], [target_next], loop_)
+        b.cbranch(b.icmp_signed("<", following, whole), loop_, rest)
+
+        b.position_at_end(rest)
+        target_rest = self.phi(INDEX, target, entry)
+        target_rest.add_incoming(target_next, loop_)
+        left = self.all_of(b.trunc(b.sub(count, whole), BYTE), _COPIED)
+        mask = b.icmp_unsigned("<", ir.Constant(wide, list(range(_COPIED))), left)
+        values = self.masked_load(b.add(source, whole), mask)
+        self.masked_store(b.xor(values, flips), target_rest, mask)
+        b.branch(done)
+        b.position_at_end(done)
+
+
+# The sums of a block and the bytes to its next row; rows and columns; the address of eight int64 numbers:
+# the addresses of bias, multiplier and left shift (int32), half, away and right shift (int64), from the
+# first channel on and 16 of each at least, then the lowest and the highest code; the codes (bytes) and the
+# bytes to their next row. ``half`` holds the output's zero point, shifted left by ``right``. Equal to
+# ``fixedpoint.requantize.double_rounding``.
+finish_bytes = loop(_Finish)
+# To an address, from an address, how many bytes (at least 0), the bits to change in each, and from 64 of
+# them to the next where they go to; the rest is not looked at.
+copy_bytes = loop(_Copy, "avx512bw", "avx512vl")

@@ -1,0 +1,157 @@
+"""The output stage of a block of sums: narrow, requantize, offset and clamp, as loops without branches."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.datapath.counts import count_overflow
+from simulator.datapath.llvm import LANES
+from simulator.datapath.llvm_bytes import finish_bytes
+from simulator.datapath.matmul import Channels, Numerics, code_of_sum
+from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, NONE
+from simulator.jit import jit
+from simulator.program.commands import Requantize
+
+# The output stages that have a loop of their own.
+ANY, DOUBLE, UNROUNDED, DOUBLE_BYTES = range(4)
+
+
+class Finish(NamedTuple):
+    """The output stage for each channel: ``bias`` (int32) with whatever is constant in a sum; the rest is
+    of :func:`_double_rounding`."""
+
+    bias: np.ndarray
+    multiplier: np.ndarray
+    left: np.ndarray
+    half: np.ndarray  # with the output's zero point, shifted left by ``right``
+    away: np.ndarray
+    right: np.ndarray
+
+
+class Stage(NamedTuple):
+    """How a command's sums become codes: ``way`` is the loop, ``numbers`` (groups, blocks, 8) are what
+    ``finish_bytes`` takes for each block. Sums wrap at ``wrap_bits``, if that is not 0."""
+
+    finish: Finish
+    way: int
+    numbers: np.ndarray
+    wrap_bits: int
+
+
+def finish_of(bias: np.ndarray, channels: Channels, zero: int) -> Finish:
+    """Behind the last channel is room for a whole vector."""
+    shift = channels.shift if channels.multiplier.any() else np.zeros_like(channels.shift)
+    left, right = np.maximum(shift, 0), np.clip(-shift, 0, 62)
+    half = np.where(right > 0, 1 << np.maximum(right - 1, 0), 0)
+    found = (
+        bias.astype(np.int32), channels.multiplier.astype(np.int32), left.astype(np.int32),
+        half + (zero << np.minimum(right, 31)), np.where(right > 0, -1, 0), right,
+    )  # fmt: skip
+    return Finish(*(np.concatenate([part, np.zeros(LANES, part.dtype)]) for part in found))
+
+
+def numbers_of(finish: Finish, blocks: np.ndarray, stage: Requantize) -> np.ndarray:
+    """``blocks`` (groups, blocks, 4): the first channel of each is its first number."""
+    found = np.zeros((*blocks.shape[:2], 8), np.int64)
+    for place, part in enumerate(finish):
+        found[..., place] = part.ctypes.data + part.itemsize * blocks[..., 0]
+    found[..., 6:] = stage.clamp_min, stage.clamp_max
+    return found
+
+
+def way_of(numerics: Numerics, channels: int, out: np.dtype) -> int:
+    """The loop for codes of type ``out``."""
+    if numerics.tail_from < channels:
+        return ANY
+    if numerics.requantizer == DOUBLE_ROUNDING:
+        return DOUBLE_BYTES if out.itemsize == 1 else DOUBLE
+    narrow = out == np.int32 and numerics.zero_point == 0
+    return UNROUNDED if numerics.requantizer == NONE and narrow else ANY
+
+
+@jit
+def _double_rounding(block, rows, columns, finish, numerics, out):
+    """Double rounding of a block of sums; without a branch, so that it vectorises.
+
+    ``away`` is -1 where there is a right shift: the second rounding's ties go away from zero. Equal to
+    ``fixedpoint.requantize.double_rounding``.
+    """
+    low, high = np.int64(numerics.clamp_min), np.int64(numerics.clamp_max)
+    for r in range(rows):
+        sums, codes = block[r], out[r]
+        for c in range(columns):
+            total = np.int32(sums[c] + finish.bias[c])
+            shifted = np.int64(np.int32(total << finish.left[c]))
+            product = (shifted * np.int64(finish.multiplier[c]) + (1 << 30)) >> 31
+            rounded = product + finish.half[c] + ((product >> 63) & finish.away[c])
+            codes[c] = min(max(rounded >> finish.right[c], low), high)
+
+
+@jit
+def _unrounded(block, rows, columns, bias, out):
+    """The sums themselves."""
+    for r in range(rows):
+        sums, codes = block[r], out[r]
+        for c in range(columns):
+            codes[c] = np.int32(sums[c] + bias[c])
+
+
+@jit
+def _any_rounding(block, rows, columns, first, bias, channels, numerics, out):
+    for r in range(rows):
+        for c in range(columns):
+            total = np.int64(np.int32(block[r, c] + bias[c]))
+            out[r, c] = code_of_sum(total, first + c, numerics, channels)
+
+
+@jit
+def _wrap(block, rows, columns, bias, bits, place, counts):
+    """Wrap the sums, each with its bias. ``place``: of the block's first output in the ofmap, and how
+    many from row to row."""
+    up = np.int32(32 - bits)
+    high = (np.int64(1) << (bits - 1)) - 1
+    for r in range(rows):
+        sums, lost = block[r], np.int32(0)
+        for c in range(columns):
+            total = np.int32(sums[c] + bias[c])
+            lost |= np.int32(np.int32(total << up) >> up) ^ total
+        if lost == 0:
+            continue
+        for c in range(columns):
+            total = np.int32(sums[c] + bias[c])
+            kept = np.int32(np.int32(total << up) >> up)
+            if kept != total:
+                excess = max(total - high, -high - 1 - total)
+                count_overflow(counts, place[0] + r * place[1] + c, excess)
+            sums[c] = np.int32(kept - bias[c])
+
+
+@jit
+def finished(block, count, first, columns, stage, number, channels, numerics, place, out, counts):
+    """The output stage of ``count`` rows of int32 sums into their columns of ``out``.
+
+    ``number``: the block's row of the stage's numbers; ``place`` as in :func:`_wrap`.
+    """
+    codes = out[:, first : first + columns]
+    finish = stage.finish
+    bias = finish.bias[first : first + columns]
+    if stage.wrap_bits > 0:
+        _wrap(block, count, columns, bias, stage.wrap_bits, (place[0] + first, place[1]), counts)
+    if stage.way == DOUBLE_BYTES:
+        finish_bytes(
+            block.ctypes.data, block.strides[0], count, columns, number.ctypes.data,
+            codes.ctypes.data, codes.strides[0],
+        )  # fmt: skip
+    elif stage.way == DOUBLE:
+        own = Finish(
+            bias, finish.multiplier[first : first + columns], finish.left[first : first + columns],
+            finish.half[first : first + columns], finish.away[first : first + columns],
+            finish.right[first : first + columns],
+        )  # fmt: skip
+        _double_rounding(block, count, columns, own, numerics, codes)
+    elif stage.way == UNROUNDED:
+        _unrounded(block, count, columns, bias, codes)
+    else:
+        _any_rounding(block, count, columns, first, bias, channels, numerics, codes)

@@ -50,6 +50,22 @@ def _parser() -> argparse.ArgumentParser:
         "--overflow", choices=["wrap", "saturate"], help="of accumulators, in place of the device's"
     )
     run.add_argument(
+        "--psum-bits", type=int, metavar="N",
+        help="8 to 64, of sums within the array, in place of the device's",
+    )  # fmt: skip
+    run.add_argument(
+        "--accumulators", action="store_true",
+        help="a table of how wide accumulators must be: on --data, and by proof from the weights",
+    )  # fmt: skip
+    run.add_argument(
+        "--label-offset", type=int, default=0, metavar="N",
+        help="the class of a sample of --data is its label + N (1 where a model's class 0 is none)",
+    )  # fmt: skip
+    run.add_argument(
+        "--resume", metavar="FILE",
+        help="keep what is done of --data in FILE, and go on from it where it is there already",
+    )  # fmt: skip
+    run.add_argument(
         "--threads", type=int, metavar="N", help="for --data; default: one for each processor"
     )
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
@@ -141,19 +157,24 @@ def _run(args: argparse.Namespace) -> int:
     from simulator.hwconfig import load_device, with_array
     from simulator.npu import load_model, simulate
     from simulator.report.machine_readable import check_target, result_to_dict, write_json
-    from simulator.report.text import run_report
+    from simulator.report.text import accumulator_table, run_report
     from simulator.workload import Dataset, load_dataset
 
     _at_least_one("--limit", args.limit)
     _at_least_one("--threads", args.threads)
     if args.limit is not None and args.data is None:
         raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
-    if args.carry_state and args.data is None:
-        raise UsageError("--carry-state", "given without --data", "together with --data")
+    for option in ("carry_state", "label_offset", "resume"):
+        if getattr(args, option) and args.data is None:
+            name = f"--{option.replace('_', '-')}"
+            raise UsageError(name, "given without --data", "together with --data")
     _known_rule(args.inputs)
     check_target(args.json)
     device, model = load_device(args.device), load_model(args.model, args.profile)
-    stated = {"accumulator_bits": args.accumulator_bits, "overflow": args.overflow}
+    stated = {
+        "accumulator_bits": args.accumulator_bits, "psum_bits": args.psum_bits,
+        "overflow": args.overflow,
+    }  # fmt: skip
     stated = {key: value for key, value in stated.items() if value is not None}
     if stated:
         device = with_array(device, **stated)
@@ -166,13 +187,16 @@ def _run(args: argparse.Namespace) -> int:
         with _progress(data.x.shape[0], data.name) as update:
             result = simulate(
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
-                carry_state=args.carry_state, threads=args.threads, progress=update,
+                carry_state=args.carry_state, threads=args.threads, resume=args.resume,
+                label_offset=args.label_offset, widths=args.accumulators, progress=update,
             )  # fmt: skip
     # The file first: where it cannot be written, nothing is printed either.
     if args.json:
         write_json(result_to_dict(result), args.json)
     if args.json != "-":
         print(run_report(result, args.layers))
+        if args.accumulators:
+            print(f"\n{accumulator_table(result)}")
     return _OK
 
 

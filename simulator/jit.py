@@ -14,6 +14,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -36,7 +37,9 @@ def cache_root() -> Path:
     return Path(base) / "npusim" / "kernels"
 
 
-def _source_digest() -> str:
+@cache
+def source_digest() -> str:
+    """Of everything that numbers depend on but their inputs: the package's source, numba and Python."""
     package = Path(__file__).resolve().parent
     digest = hashlib.sha256(f"{numba.__version__} {sys.version_info[:3]}".encode())
     for path in sorted(package.rglob("*.py")):
@@ -47,7 +50,7 @@ def _source_digest() -> str:
 
 def _prepare_cache() -> str | None:
     """Make this source's cache folder; ``None`` (no caching) where nothing can be written."""
-    folder = cache_root() / _source_digest()
+    folder = cache_root() / source_digest()
     if not folder.is_dir():
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from simulator.compiler import compile_graph
-from simulator.datapath.inputs import choose_rule, to_codes
-from simulator.datapath.machine import Machine, accumulator_bound
+from simulator.dataflows import grid_of
+from simulator.datapath.machine import CommandCounts, accumulator_bound
 from simulator.energy.counts import Counts, count_program
 from simulator.energy.model import COMPONENTS, EnergyModel
-from simulator.errors import DataError, UsageError
+from simulator.errors import UsageError
+from simulator.evaluation import Evaluation, Progress, Stream, evaluate
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, device_from_dict
 from simulator.importers import load_graph
@@ -26,14 +27,12 @@ from simulator.profiles import profile_named
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
 from simulator.program.program import Program
-from simulator.result import Accuracy, Layer, Result, Totals
+from simulator.result import Layer, Place, Result, Totals
 from simulator.timing.pipeline import time_program
 from simulator.timing.result import CommandTiming, Timing
 from simulator.workload import Dataset, model_path
 
-Progress = Callable[[int], object]
 _DEFAULT_BATCH = 64
-_BATCH_BYTES = 1 << 28  # of the machine's memories, for all samples run at once
 
 
 def load_model(name_or_path: str | Path, profile: str | None = None) -> Graph:
@@ -102,16 +101,21 @@ def simulate(
     operating_point: str | None = None,
     inputs: str = "auto",
     carry_state: bool = False,
+    label_offset: int = 0,
+    widths: bool = False,
     batch: int = _DEFAULT_BATCH,
     threads: int | None = None,
+    resume: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """One inference in cycles and picojoules; with ``data``, the values and the accuracy as well.
 
-    ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``);
-    ``progress`` is called with the number of samples just done. What a model remembers starts anew with
-    each sample; with ``carry_state`` samples follow each other, as the frames of a stream do. Numbers
-    depend neither on ``batch`` nor on ``threads`` (by default as many as there are processors).
+    ``inputs`` names the rule that brings samples to input codes (``datapath.inputs.RULES``); the class of
+    a sample is its label plus ``label_offset``. ``progress`` is called with the number of samples just
+    done. What a model remembers starts anew with each sample; with ``carry_state`` samples follow each
+    other, as the frames of a stream do. ``widths``: look at every sum, how wide an accumulator it takes.
+    ``resume``: a file that keeps what is done, and that a run goes on from. Numbers depend neither on
+    ``batch`` nor on ``threads`` (by default as many as there are processors), nor on interruptions.
     """
     for name, value in (("batch", batch), ("threads", threads)):
         if value is not None and value < 1:
@@ -122,14 +126,14 @@ def simulate(
     program = compile_graph(model, device, point)
     timing = time_program(program, point)
     counts = count_program(program, point)
-    enough = [_enough_bits(command, program) for command in program.commands]
-    # 0 for each command whose weights rule an overflow out.
-    narrow = device.array.accumulator_bits
-    accuracy, overflows = None, [None if bits > narrow else 0 for bits in enough]
+    evaluation = None
     if data is not None:
-        stream = _Stream(data, inputs, carry_state, batch, threads or _processors())
-        accuracy, overflows = _evaluate(program, stream, progress)
-    return _result(model, energy, point, program, timing, counts, accuracy, overflows, enough)
+        stream = Stream(
+            data, inputs, carry_state, batch, threads or _processors(), label_offset, widths,
+            Path(resume) if resume else None,
+        )  # fmt: skip
+        evaluation = evaluate(program, stream, progress)
+    return _result(model, energy, point, program, timing, counts, evaluation)
 
 
 def _enough_bits(command: Command, program: Program) -> int:
@@ -146,53 +150,33 @@ def _processors() -> int:
     return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class _Stream:
-    """Samples, how they become codes, and how they follow each other."""
+def _sums(command: Command, program: Program, counts: CommandCounts | None) -> dict[str, Any]:
+    """How a command's sums fit, as fields of its layer."""
+    enough, array = _enough_bits(command, program), program.device.array
+    if counts is None:
+        ruled_out = enough <= min(array.sum_bits, array.accumulator_bits)
+        return {"accumulator_bits": enough, "overflows": 0 if ruled_out else None}
+    first = None
+    if counts.first_overflow >= 0:
+        spec = program.placements[command.ofmap].spec
+        sample, element = divmod(counts.first_overflow, spec.elements)
+        first = Place(sample, tuple(int(i) for i in np.unravel_index(element, spec.shape)))
+    return {
+        "accumulator_bits": enough, "overflows": counts.overflows, "first_overflow": first,
+        "worst_excess": counts.worst_excess,
+        "data_accumulator_bits": counts.accumulator_bits or None,
+        "data_psum_bits": counts.psum_bits or None,
+    }  # fmt: skip
 
-    data: Dataset
-    inputs: str
-    carry_state: bool
-    batch: int
-    threads: int
 
-    def batches(self, most: int) -> Iterator[np.ndarray]:
-        size = min(self.batch, most)
-        for start in range(0, self.data.x.shape[0], size):
-            yield self.data.x[start : start + size]
-
-
-def _evaluate(
-    program: Program, stream: _Stream, progress: Progress | None
-) -> tuple[Accuracy, list[int | None]]:
-    data, inputs = stream.data, stream.inputs
-    if len(program.inputs) != 1:
-        raise DataError(data.name, f"the model has {len(program.inputs)} inputs", "one")
-    place = program.placements[program.inputs[0]]
-    output = program.outputs[0]
-    classes = program.placements[output].spec.elements
-    if data.y.min() < 0 or data.y.max() >= classes:
-        raise DataError(
-            data.name, f"labels {data.y.min()}..{data.y.max()}",
-            f"0..{classes - 1}, one per element of output {output!r}",
-        )  # fmt: skip
-    machine = Machine(program)
-    overflows = [0] * len(program.commands)
-    predictions, states = [], None
-    for x in stream.batches(machine.samples_within(_BATCH_BYTES)):
-        codes = {program.inputs[0]: to_codes(x, place, inputs, data.name)}
-        values = machine.run(codes, states=states, carry=stream.carry_state, threads=stream.threads)
-        states = values.states if stream.carry_state else None
-        predictions.append(values.outputs[output].reshape(x.shape[0], -1).argmax(axis=1))
-        overflows = [a + c.overflows for a, c in zip(overflows, values.counts, strict=True)]
-        if progress is not None:
-            progress(x.shape[0])
-    predicted = np.concatenate(predictions)
-    correct = int((predicted == data.y).sum())
-    rule = choose_rule(data.x, place, inputs, data.name)
-    samples = data.x.shape[0]
-    accuracy = Accuracy(data.name, rule, samples, correct, correct / samples, predicted)
-    return accuracy, list(overflows)
+def _busy(command: Command, program: Program, macs: int) -> float:
+    """Cycles of a PE that a command's products take: fewer where it does several at once, more where it
+    takes a weight bit by bit."""
+    if not isinstance(command, Matmul):
+        return 0.0
+    ifmap_bits = program.placements[command.ifmap].spec.bits
+    grid = grid_of(program.device, ifmap_bits, command.weight_bits)
+    return macs * grid.step_cycles / grid.terms
 
 
 def _tile_text(command: Command) -> str:
@@ -210,8 +194,7 @@ def _layer(
     timing: CommandTiming,
     counts: Counts,
     energy: dict[str, float],
-    overflows: int | None,
-    enough: int,
+    done: CommandCounts | None,
 ) -> Layer:
     command = program.commands[index]
     array = program.device.array
@@ -225,7 +208,8 @@ def _layer(
         latency_s=latency_s,
         cycles_by_cause=timing.by_cause,
         macs=counts.macs,
-        utilization=counts.macs / (timing.cycles * array.rows * array.cols),
+        utilization=_busy(command, program, counts.macs)
+        / (timing.cycles * array.rows * array.cols),
         energy_pj=energy_pj,
         energy_by_component_pj=energy,
         average_power_w=energy_pj * 1e-12 / latency_s,
@@ -233,33 +217,30 @@ def _layer(
         dram_bytes=counts.dram_read_bytes + counts.dram_write_bytes,
         scratchpad_bytes=(counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8,
         scratchpad_peak_bytes=program.scratchpad_bytes_at(index),
-        overflows=overflows,
-        accumulator_bits=enough,
         note=command.reason if isinstance(command, Host) else "",
+        **_sums(command, program, done),
     )
 
 
 def _result(
     model: Graph, energy: EnergyModel, point: OperatingPoint, program: Program, timing: Timing,
-    counts: list[Counts], accuracy: Accuracy | None, overflows: list[int | None],
-    enough: list[int],
+    counts: list[Counts], evaluation: Evaluation | None,
 ) -> Result:  # fmt: skip
     device = program.device
+    done = evaluation.counts if evaluation else (None,) * len(counts)
     layers = tuple(
-        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), o, e)
-        for i, (t, c, o, e) in enumerate(
-            zip(timing.commands, counts, overflows, enough, strict=True)
-        )
+        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), d)
+        for i, (t, c, d) in enumerate(zip(timing.commands, counts, done, strict=True))
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
-    known = [o for o in overflows if o is not None]
+    known = [x.overflows for x in layers if x.overflows is not None]
     totals = _totals(
         device, point, program, timing.cycles, layers, sum(by_component.values()),
-        sum(known) if len(known) == len(overflows) else None,
+        sum(known) if len(known) == len(layers) else None,
     )  # fmt: skip
     return Result(
         model, device, point, program, timing, totals, timing.by_cause(), by_component, layers,
-        accuracy,
+        evaluation.accuracy if evaluation else None,
     )  # fmt: skip
 
 
@@ -276,7 +257,7 @@ def _totals(
         latency_s=latency_s,
         inferences_per_s=1 / latency_s,
         macs=macs,
-        utilization=macs / (cycles * device.array.rows * device.array.cols * device.cores),
+        utilization=sum(x.utilization * x.cycles for x in layers) / (cycles * device.cores),
         energy_pj=energy_pj,
         average_power_w=power_w,
         peak_tops=device.peak_tops(point),

@@ -14,6 +14,14 @@ from simulator.timing.result import Timing
 
 
 @dataclass(frozen=True)
+class Place:
+    """One element; of a verification ``index`` is in the model file's order of axes."""
+
+    sample: int
+    index: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Totals:
     """One inference, and rates that follow from it. ``overflows`` counts output elements whose
     accumulator overflowed, over all samples run; without data it is 0 where the weights prove that none
@@ -43,7 +51,10 @@ class Layer:
 
     ``tile`` gives its tile sizes and loop order, ``note`` why it is on the host. ``accumulator_bits`` is
     the narrowest accumulator that no input can overflow, as the weights prove; 0 where the array does
-    nothing.
+    nothing. Over all samples run: ``first_overflow`` is the first element of the ofmap, in the order in
+    which the device keeps its axes, that overflowed; ``worst_excess`` the most by which a sum left its
+    range; ``data_accumulator_bits`` the narrowest accumulator that would not have overflowed and
+    ``data_psum_bits`` likewise within an array that has a width of its own (None where not looked at).
     """
 
     name: str
@@ -64,6 +75,10 @@ class Layer:
     overflows: int | None
     accumulator_bits: int = 0
     note: str = ""
+    first_overflow: Place | None = None
+    worst_excess: int = 0
+    data_accumulator_bits: int | None = None
+    data_psum_bits: int | None = None
 
 
 @dataclass(frozen=True)
@@ -92,14 +107,6 @@ class Result:
     energy_by_component_pj: dict[str, float]
     layers: tuple[Layer, ...]
     accuracy: Accuracy | None
-
-
-@dataclass(frozen=True)
-class Place:
-    """One element: ``index`` is in the model file's order of axes."""
-
-    sample: int
-    index: tuple[int, ...]
 
 
 @dataclass(frozen=True)

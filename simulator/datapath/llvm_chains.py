@@ -127,11 +127,11 @@ class _Chain(Writer):
 
 # Each takes addresses: of ``PIXELS`` addresses of int32 pixels; of the offsets of a window's operands, in
 # the order in which they are multiplied; of their weights [operand][16 outputs], int32; of the lengths of
-# the folds (int64, none 0); of five int64 numbers; of a block [level][pixel][16] of int32 with the biases as its
-# accumulators (narrowed already where they saturate, with the exact ones as largest and smallest); and the
-# bytes from level to level. The numbers: how many folds; where sums saturate the lowest and highest psum,
-# then accumulator; where they wrap 32 less the bits of a psum, and nothing (accumulators are left exact, to
-# be wrapped at the end). ``_across``: 16 neighbouring channels of a depthwise product.
+# the folds (int64, none 0); of five int64 numbers; of a block [level][pixel][16] of int32 that starts with
+# the biases as its accumulators (narrowed already where they saturate, with the exact ones as largest and
+# smallest); and the bytes from level to level. The numbers: how many folds; where sums saturate the lowest
+# and highest psum, then accumulator; where they wrap 32 less the bits of a psum, and nothing (accumulators
+# are left exact, to be wrapped at the end). ``_across``: 16 neighbouring channels of a depthwise product.
 chain_saturating = loop(lambda builder: _Chain(builder, True, True))
 chain_wrapping = loop(lambda builder: _Chain(builder, True, False))
 chain_saturating_across = loop(lambda builder: _Chain(builder, False, True))

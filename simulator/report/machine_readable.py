@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from simulator.files import check_target, write_text
 from simulator.npu import versions
-from simulator.report.files import check_target, write_text
 from simulator.result import ElementExplanation, Result, Verification
 
 __all__ = [

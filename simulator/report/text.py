@@ -81,6 +81,28 @@ def layer_table(result: Result, detailed: bool) -> str:
     return tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
 
 
+def accumulator_table(result: Result) -> str:
+    """One row per product on the array: the widths its sums take, and what overflowed."""
+    rows, array = [], result.device.array
+    for layer in (x for x in result.layers if x.accumulator_bits):
+        first = layer.first_overflow
+        where = f"sample {first.sample}, {list(first.index)}" if first else "-"
+        rows.append([
+            short_name(layer.name), layer.accumulator_bits, layer.data_accumulator_bits or "?",
+            layer.data_psum_bits or ("?" if array.psum_bits else "-"),
+            "?" if layer.overflows is None else f"{layer.overflows:,}", where,
+            f"{layer.worst_excess:,}" if layer.overflows else "-",
+        ])  # fmt: skip
+    headers = [
+        "accumulator bits", "by proof", "on data", "psums on data", "overflows", "first", "worst by"
+    ]  # fmt: skip
+    align = ("left", "right", "right", "right", "right", "left", "right")
+    own = f", {array.psum_bits} in a psum" if array.psum_bits else ""
+    has = f"the device has {array.accumulator_bits}{own}; they {array.overflow}"
+    table = tabulate(rows, headers, tablefmt="simple", colalign=align, disable_numparse=True)
+    return f"{table}\n\n{has}"
+
+
 def summary(result: Result) -> str:
     """Totals, cycles by cause, energy by component and accuracy."""
     t, d, p = result.totals, result.device, result.point
@@ -88,6 +110,12 @@ def summary(result: Result) -> str:
     overflows = "not counted (no --data, and not ruled out by the weights)"
     if t.overflows is not None:
         overflows = f"{t.overflows:,}" + ("" if result.accuracy else " (ruled out by the weights)")
+    if t.overflows:
+        first = next(x for x in result.layers if x.overflows)
+        overflows += (
+            f" outputs, the first in {short_name(first.name)}; sums left their range by "
+            f"{max(x.worst_excess for x in result.layers):,} at most"
+        )
     lines = [
         f"device           {d.name}: {array}, {p.clock_mhz:g} MHz, {p.voltage_v:g} V",
         f"latency          {quantity(t.latency_s, 's')} = {t.cycles:,} cycles; "

@@ -16,6 +16,7 @@ from simulator.crosscheck.account import FRACTION_BITS
 from simulator.crosscheck.runtimes import RUNTIMES
 from simulator.datapath.machine import Machine
 from simulator.errors import ModelError, UsageError
+from simulator.files import check_target, write_bytes
 from simulator.graph import Graph
 from simulator.npu import compile, exact_device, versions
 from simulator.ops import evidence, operator_names
@@ -23,7 +24,6 @@ from simulator.ops import operator as operator_named
 from simulator.profiles import PROFILES, RUN, profile_named
 from simulator.program.commands import Command, Host, Matmul, Vector
 from simulator.program.program import Program
-from simulator.report.files import check_target, write_bytes
 from simulator.vectors.build import EMPTY, Case
 from simulator.vectors.cases import CASES
 

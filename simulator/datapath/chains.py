@@ -24,8 +24,17 @@ from simulator.datapath.llvm_chains import (
     chain_wrapping,
     chain_wrapping_across,
 )
-from simulator.datapath.matmul import Channels, Numerics, code_of_sum
-from simulator.datapath.output import Stage, finish_of, finished, numbers_of, way_of
+from simulator.datapath.matmul import Channels, Numerics
+from simulator.datapath.output import (
+    ANY,
+    UNROUNDED,
+    Stage,
+    any_rounding,
+    finish_of,
+    finished,
+    numbers_of,
+    way_of,
+)
 from simulator.datapath.packed import addresses
 from simulator.datapath.units import PORTABLE, chosen_unit
 from simulator.fixedpoint.width import EXACT_BITS, highest, lowest, saturate, wrap
@@ -169,20 +178,18 @@ def _tally(sums, count, columns, rules, place, counts):
 
 
 @jit
-def _finish(
-    sums, count, first, columns, stage, number, channels, numerics, rules, place, out, counts
-):
-    """The output stage of one block of accumulators."""
+def _finish(sums, count, first, columns, stage, number, numerics, rules, place, out, counts):
+    """The output stage of one block of accumulators; of wide ones, the accumulators."""
     if rules.fast:
-        finished(sums, count, first, columns, stage, number, channels, numerics, place, out, counts)
+        finished(sums, count, first, columns, stage, number, numerics, place, out, counts)
         return
     for r in range(count):
         for c in range(columns):
-            out[r, first + c] = code_of_sum(np.int64(sums[r, c]), first + c, numerics, channels)
+            out[r, first + c] = sums[r, c]
 
 
 @jit
-def run_chains(x, image, taps, rules, stage, channels, nest, numerics, sums, out, counts):
+def run_chains(x, image, taps, rules, stage, bias, nest, numerics, sums, out, counts):
     """The whole command: ``x`` (samples, in_h, in_w, channels), ``out`` (samples, pixels, channels), of
     no pixels where the sums are all that is asked for; ``taps``: weights, offsets, lengths and blocks;
     ``sums`` (levels, _STRIP, 16)."""
@@ -199,7 +206,7 @@ def run_chains(x, image, taps, rules, stage, channels, nest, numerics, sums, out
             for g in range(blocks.shape[0]):
                 for j in range(blocks.shape[1]):
                     first, columns, begin = blocks[g, j, 0], blocks[g, j, 1], blocks[g, j, 2]
-                    _start(sums, _STRIP, first, columns, channels.bias, rules)
+                    _start(sums, _STRIP, first, columns, bias, rules)
                     if rules.fast:
                         at = base + _BYTES * begin
                         addresses(
@@ -221,7 +228,7 @@ def run_chains(x, image, taps, rules, stage, channels, nest, numerics, sums, out
                     if out.shape[1] > 0:
                         place = element - first, channels_out
                         _finish(
-                            sums[0], count, first, columns, stage, stage.numbers[g, j], channels,
+                            sums[0], count, first, columns, stage, stage.numbers[g, j],
                             numerics, rules, place, out[sample, pixel : pixel + count], counts,
                         )  # fmt: skip
 
@@ -323,17 +330,21 @@ def run(
         command.pad_code - command.ifmap_offset, np.int32,
     )  # fmt: skip
     sums = np.zeros((LEVELS, _STRIP, LANES), np.int32 if rules.fast else np.int64)
+    shape = x.shape[0], nest.out_h * nest.out_w, nest.groups * nest.n
+    way = way_of(numerics, shape[2], np.dtype(np.int8) if out is None else out.dtype)
     if out is None:
-        rows = np.zeros((x.shape[0], 0, nest.groups * nest.n), np.int8)
+        target = np.zeros((shape[0], 0, shape[2]), sums.dtype)
+    elif way == ANY or not rules.fast:
+        target = np.zeros(shape, sums.dtype)
     else:
-        rows = out.reshape(out.shape[0], -1, out.shape[-1])
+        target = out.reshape(shape)
     finish = finish_of(np.zeros_like(channels.bias), channels, command.requantize.zero_point)
-    stage = Stage(
-        finish, way_of(numerics, nest.groups * nest.n, rows.dtype),
-        numbers_of(finish, chains.blocks, command.requantize), 0,
-    )  # fmt: skip
+    numbers = numbers_of(finish, chains.blocks, command.requantize)
+    stage = Stage(finish, UNROUNDED if way == ANY else way, numbers, 0)
     taps = (
         chains.weights, chains.offsets, chains.lengths, chains.blocks,
         _limits(rules, chains.lengths.size),
     )  # fmt: skip
-    run_chains(x, image, taps, rules, stage, channels, nest, numerics, sums, rows, counts)
+    run_chains(x, image, taps, rules, stage, channels.bias, nest, numerics, sums, target, counts)
+    if out is not None and (way == ANY or not rules.fast):
+        any_rounding(target.reshape(-1, shape[2]), channels, numerics, out.reshape(-1, shape[2]))

@@ -14,7 +14,7 @@ from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, NONE
 from simulator.jit import jit
 from simulator.program.commands import Requantize
 
-# The output stages that have a loop of their own.
+# The loops of output stages. ``ANY`` is two: sums as they are, then ``any_rounding`` of all of them.
 ANY, DOUBLE, UNROUNDED, DOUBLE_BYTES = range(4)
 
 
@@ -99,11 +99,12 @@ def _unrounded(block, rows, columns, bias, out):
 
 
 @jit
-def _any_rounding(block, rows, columns, first, bias, channels, numerics, out):
-    for r in range(rows):
-        for c in range(columns):
-            total = np.int64(np.int32(block[r, c] + bias[c]))
-            out[r, c] = code_of_sum(total, first + c, numerics, channels)
+def any_rounding(sums, channels, numerics, out):
+    """Any output stage, of narrowed sums (rows, channels) into ``out``: a loop of its own, so that what
+    most products do without is not compiled with them."""
+    for r in range(sums.shape[0]):
+        for c in range(sums.shape[1]):
+            out[r, c] = code_of_sum(np.int64(sums[r, c]), c, numerics, channels)
 
 
 @jit
@@ -129,8 +130,8 @@ def _wrap(block, rows, columns, bias, bits, place, counts):
 
 
 @jit
-def finished(block, count, first, columns, stage, number, channels, numerics, place, out, counts):
-    """The output stage of ``count`` rows of int32 sums into their columns of ``out``.
+def finished(block, count, first, columns, stage, number, numerics, place, out, counts):
+    """The output stage, not any one, of ``count`` rows of int32 sums into their columns of ``out``.
 
     ``number``: the block's row of the stage's numbers; ``place`` as in :func:`_wrap`.
     """
@@ -151,7 +152,5 @@ def finished(block, count, first, columns, stage, number, channels, numerics, pl
             finish.right[first : first + columns],
         )  # fmt: skip
         _double_rounding(block, count, columns, own, numerics, codes)
-    elif stage.way == UNROUNDED:
-        _unrounded(block, count, columns, bias, codes)
     else:
-        _any_rounding(block, count, columns, first, bias, channels, numerics, codes)
+        _unrounded(block, count, columns, bias, codes)

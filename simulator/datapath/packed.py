@@ -37,7 +37,7 @@ from simulator.datapath.llvm_products import (
     words_depthwise,
 )
 from simulator.datapath.matmul import Channels, Numerics
-from simulator.datapath.output import UNROUNDED, Stage, finished, way_of
+from simulator.datapath.output import ANY, UNROUNDED, Stage, any_rounding, finished, way_of
 from simulator.datapath.packing import BYTES, MOST_VECTORS, WORDS, Layout, Packed, aligned
 from simulator.jit import jit
 from simulator.program.commands import Matmul
@@ -149,7 +149,7 @@ def _less(sums, rows, columns, spread, totals):
 
 
 @jit
-def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, numerics, out, counts):
+def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, out, counts):
     """As :func:`run_packed`, of one input and one output channel in each group."""
     layout, spread, ones, stage = packed
     first, columns, vectors, _ = blocks[0, 0]
@@ -180,7 +180,7 @@ def run_depthwise(x, image, weights, blocks, starts, packed, channels, nest, num
             place = (sample * pixels + pixel) * out.shape[2], out.shape[2]
             codes = out[sample, pixel : pixel + count]
             finished(
-                sums, count, first, columns, stage, stage.numbers[0, 0], channels, numerics, place,
+                sums, count, first, columns, stage, stage.numbers[0, 0], numerics, place,
                 codes, counts,
             )  # fmt: skip
 
@@ -210,7 +210,7 @@ def _multiply_tiles(left, right, right_bytes, steps, sums, padded, columns):
 
 
 @jit
-def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, first_row, out, counts):
+def run_tiles(x, room, weights, blocks, tiles, packed, numerics, first_row, out, counts):
     """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels).
 
     ``room``: for the rows as whole tiles, [16 rows][step of 64 bytes][row][64 bytes], and for their sums.
@@ -257,16 +257,14 @@ def run_tiles(x, room, weights, blocks, tiles, packed, channels, numerics, first
             if not direct:
                 place = (first_row + chunk * rows) * out.shape[2], out.shape[2]
                 finished(
-                    sums, rows, first, columns, stage, stage.numbers[0, j], channels, numerics,
+                    sums, rows, first, columns, stage, stage.numbers[0, j], numerics,
                     place, out[chunk], counts,
                 )  # fmt: skip
     amx.release()
 
 
 @jit
-def run_packed(
-    x, image, weights, blocks, starts, packed, channels, nest, numerics, first_row, out, counts
-):
+def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, first_row, out, counts):
     """The whole command: ``x`` (samples, in_h, in_w, channels) of codes, as unsigned bytes where operands
     are bytes; ``out`` (samples, pixels, channels); ``image`` is the padded image with its padding in
     place. ``first_row``: how many rows of ``out`` come before."""
@@ -301,7 +299,7 @@ def run_packed(
                     if spread != 0:
                         _less(sums, count, columns, spread, totals[:, :1])
                     finished(
-                        sums, count, first, columns, stage, stage.numbers[g, j], channels, numerics,
+                        sums, count, first, columns, stage, stage.numbers[g, j], numerics,
                         place, out[sample, pixel : pixel + count], counts,
                     )  # fmt: skip
 
@@ -311,21 +309,34 @@ def run(
     x: np.ndarray, out: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
     """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; overflows are added to ``counts``."""
-    nest, layout = command.nest._replace(batch=1), packed.layout
+    nest = command.nest
     stage = Stage(
         packed.finish, way_of(numerics, nest.groups * nest.n, out.dtype), packed.numbers,
         0 if never_overflows else numerics.accumulator_bits,
     )  # fmt: skip
+    if stage.way == ANY:
+        sums, last = np.zeros(out.shape, np.int32), nest.groups * nest.n
+        _run(packed, stage._replace(way=UNROUNDED), command, numerics, x, sums, counts)
+        any_rounding(sums.reshape(-1, last), channels, numerics, out.reshape(-1, last))
+    else:
+        _run(packed, stage, command, numerics, x, out, counts)
+
+
+def _run(
+    packed: Packed, stage: Stage, command: Matmul, numerics: Numerics, x: np.ndarray, out: np.ndarray,
+    counts: np.ndarray,
+) -> None:  # fmt: skip
+    nest, layout = command.nest._replace(batch=1), packed.layout
     rest = layout, packed.spread, packed.ones, stage
     operands = x.view(np.uint8) if layout.size == BYTES else x
     if packed.matrix:
-        _run_matrix(packed, rest, command, channels, numerics, operands, out, counts)
+        _run_matrix(packed, rest, command, numerics, operands, out, counts)
         return
     image = _image(layout, layout.height * layout.width * layout.pixel_bytes)
     image.fill((command.pad_code + layout.flip) % 256 if layout.size == BYTES else
                command.pad_code - command.ifmap_offset)  # fmt: skip
     rows = out.reshape(out.shape[0], -1, out.shape[-1])
-    common = operands, image, packed.weights, packed.blocks, packed.starts, rest, channels, nest
+    common = operands, image, packed.weights, packed.blocks, packed.starts, rest, nest
     if packed.depthwise:
         run_depthwise(*common, numerics, rows, counts)
     else:
@@ -338,8 +349,8 @@ def _image(layout: Layout, size_bytes: int) -> np.ndarray:
 
 
 def _run_matrix(
-    packed: Packed, rest: tuple, command: Matmul, channels: Channels, numerics: Numerics,
-    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
+    packed: Packed, rest: tuple, command: Matmul, numerics: Numerics, x: np.ndarray, out: np.ndarray,
+    counts: np.ndarray,
 ) -> None:  # fmt: skip
     """The rows of all samples, as many at once as the caches hold."""
     layout = packed.layout
@@ -357,13 +368,13 @@ def _run_matrix(
         if packed.tiles:
             room = image, aligned(-(-size // amx.BLOCK) * amx.BLOCK * _BLOCK_BYTES)
             run_tiles(
-                part, room, packed.weights, packed.blocks, amx.configuration(), rest, channels,
-                numerics, start, target, counts,
+                part, room, packed.weights, packed.blocks, amx.configuration(), rest, numerics,
+                start, target, counts,
             )  # fmt: skip
             continue
         nest = untiled(out=(1, size), n=command.nest.n, k=depth, ifmap=(1, size))
         flat = layout._replace(height=1, width=size, pixel_bytes=row_bytes)
         run_packed(
             part[:, None], image, packed.weights, packed.blocks, packed.starts, (flat, *rest[1:]),
-            channels, nest, numerics, start, target, counts,
+            nest, numerics, start, target, counts,
         )  # fmt: skip

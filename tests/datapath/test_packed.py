@@ -49,16 +49,17 @@ def test_layers_give_the_same_bits_on_every_unit(
         rng = np.random.default_rng([seed, 4])
         layer = LAYERS[name](rng)
         wide = {
-            "ifmap_bits": 16,
-            "weight_bits": 16,
+            "ifmap_bits": 16, "weight_bits": 16,
             "accumulator_bits": int(rng.choice([20, 32, 48])),
-        }
+            "overflow": str(rng.choice(["wrap", "wrap", "saturate"])),
+            "psum_bits": int(rng.choice([14, 18])) if rng.integers(3) == 0 else None,
+        }  # fmt: skip
         program = compile_tightly(rng, read_tflite(layer.content, name), **wide)
         found: dict[str, Values] = {}
         for unit in available_units():
             monkeypatch.setenv(VARIABLE, unit)
             machine = Machine(program)
-            used += any(p.packed for p in machine._products.values())
+            used += any(p.packed or p.chains for p in machine._products.values())
             found[unit] = machine.run(layer.inputs)
         for unit in FAST:
             assert found[unit].counts == found[PORTABLE].counts

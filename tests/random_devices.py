@@ -13,6 +13,7 @@ from simulator.hwconfig import DATAFLOWS, Device, device_from_dict
 from simulator.program.program import Program
 
 _ARRAYS = ((7, 13), (1, 1), (3, 5), (16, 16), (8, 4), (2, 31), (31, 2), (32, 32))
+_SCALINGS = ("none", "none", "fused", "bit_serial")
 _OVERLAPS = ("serial", "pipelined", "ideal")
 
 
@@ -63,6 +64,7 @@ def random_device(rng: np.random.Generator, room: int, **array: Any) -> Device:
         "rows": rows, "cols": cols, "dataflow": DATAFLOWS[rng.integers(3)],
         "overlap": _OVERLAPS[rng.integers(3)],
         "zero_point": ("subtract", "fold")[rng.integers(2)],
+        "precision_scaling": _SCALINGS[rng.integers(4)],
         **array,
     }  # fmt: skip
     content["scratchpad"] = _random_scratchpad(rng, room)

@@ -153,22 +153,39 @@ def _list_folds(
     return folds
 
 
+def _words(operand: Ints, axis: int, terms: int) -> tuple[Ints, Ints]:
+    """``operand`` with neighbours along ``axis`` as words: (words, terms) and how many each holds."""
+    k = operand.shape[axis]
+    filled = np.moveaxis(operand, axis, -1)
+    there = np.ones(filled.shape, np.int64)
+    pad = [(0, 0)] * (operand.ndim - 1) + [(0, -k % terms)]
+    found = []
+    for values in (filled, there):
+        parts = np.pad(values, pad).reshape(*filled.shape[:-1], -1, terms)
+        found.append(np.moveaxis(parts, -2, axis).reshape(-1, terms))
+    return np.ascontiguousarray(found[0]), found[1].sum(axis=1)
+
+
 def _make_plan(dataflow: int, operands: Operands, array: OracleArray) -> Plan:
     groups, m, k = operands.ifmap.shape
+    k = -(-k // array.terms)
     n = operands.weights.shape[2]
     folds = _list_folds(dataflow, (m, k, n), groups, array)
     count = len(folds)
     longest = (m, array.packed * k, array.packed * n)[dataflow]
-    ifmap, weights = operands.ifmap.reshape(-1), operands.weights.reshape(-1)
+    ifmap, weights = (
+        _words(operands.ifmap, 2, array.terms),
+        _words(operands.weights, 1, array.terms),
+    )
     held = dataflow != 1
+    left, top = (weights, ifmap) if dataflow == 2 else (ifmap, weights)
     plan = Plan(
         np.zeros(count, np.int64),
         np.full((count, longest, array.rows), IDLE, np.int64),
         np.full((count, array.rows if held else longest, array.cols), IDLE, np.int64),
         np.full((count, longest if held else array.rows, array.cols), IDLE, np.int64),
-        weights if dataflow == 2 else ifmap,
-        ifmap if dataflow == 2 else weights,
-    )
+        left[0], top[0], left[1], top[1],
+    )  # fmt: skip
     fill = (_plan_weight_stationary, _plan_output_stationary, _plan_input_stationary)[dataflow]
     fill(np.array(folds, np.int64), array, (m, k, n), plan)
     return plan

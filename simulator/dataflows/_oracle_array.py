@@ -16,7 +16,8 @@ Ints = NDArray[np.int64]
 # fills up a packed grouped product, or nothing (row or column not used by this fold).
 ZERO, IDLE = -1, -2
 
-# A register holds (value, kind, mark). Kinds; a wavefront is anything above a bubble:
+# A register holds (value, kind, mark, terms, further values): a word of a fused PE is several operands of
+# one sum, of which the last word of a reduction holds fewer. Kinds; a wavefront is anything above a bubble:
 _BUBBLE, _PASSING, _FILLER, _WORD = 0, 1, 2, 3
 # Marks of a streamed operand. A stationary operand is marked with the rows it still has to descend.
 _FIRST, _LAST = 1, 2
@@ -30,6 +31,7 @@ COUNTERS = 15
 class OracleArray(NamedTuple):
     """The array: PEs, groups sharing a fold, accumulator.
 
+    ``terms``: operands in a word. ``psum_bits``: of a sum in a PE, where that is not the accumulator's.
     ``early``: cycles by which an output stationary stream starts before the column buses are free,
     to show that they are then used twice.
     """
@@ -40,13 +42,16 @@ class OracleArray(NamedTuple):
     accumulator_bits: int
     saturating: bool
     early: int = 0
+    terms: int = 1
+    psum_bits: int = 0
 
 
 class Plan(NamedTuple):
     """Which word goes where, by fold f: indices into flat operands, or ``ZERO`` or ``IDLE``.
 
     ``steps`` (f,) operand rows streamed; ``left`` (f, step, row) and ``top`` (f, row or step, col)
-    what enters; ``out`` (f, step or row, col) accumulator address of what leaves.
+    what enters; ``out`` (f, step or row, col) accumulator address of what leaves. ``*_words`` (words,
+    operands of each), ``*_terms`` how many of them there are.
     """
 
     steps: Ints
@@ -55,6 +60,8 @@ class Plan(NamedTuple):
     out: Ints
     left_words: Ints
     top_words: Ints
+    left_terms: Ints
+    top_terms: Ints
 
 
 class Memory(NamedTuple):
@@ -66,7 +73,7 @@ class Memory(NamedTuple):
 
 
 class _Registers(NamedTuple):
-    """Registers as (row, col, (value, kind, mark)) and skew lines as (row or col, delay, same)."""
+    """Registers as (row, col, content) and skew lines as (row or col, delay, same)."""
 
     left_line: Ints
     top_line: Ints
@@ -79,20 +86,21 @@ class _Registers(NamedTuple):
 
 
 @jit
-def _narrow(value: Integer, array: OracleArray) -> Integer:
+def _narrow(value: Integer, bits: int, array: OracleArray) -> Integer:
     if array.saturating:
-        return saturate(value, array.accumulator_bits)
-    return wrap(value, array.accumulator_bits)
+        return saturate(value, bits)
+    return wrap(value, bits)
 
 
 @jit
-def _registers(rows: int, cols: int) -> _Registers:
+def _registers(array: OracleArray) -> _Registers:
+    rows, cols, size = array.rows, array.cols, 3 + array.terms
     return _Registers(
-        np.zeros((rows, rows, 3), np.int64),
-        np.zeros((cols, cols, 3), np.int64),
-        np.zeros((rows, cols, 3), np.int64),
-        np.zeros((rows, cols, 3), np.int64),
-        np.zeros((rows, cols, 3), np.int64),
+        np.zeros((rows, rows, size), np.int64),
+        np.zeros((cols, cols, size), np.int64),
+        np.zeros((rows, cols, size), np.int64),
+        np.zeros((rows, cols, size), np.int64),
+        np.zeros((rows, cols, size), np.int64),
         np.zeros((rows, cols), np.int64),
         np.zeros((rows, cols), np.int64),
         np.zeros((cols, 2), np.int64),
@@ -101,7 +109,7 @@ def _registers(rows: int, cols: int) -> _Registers:
 
 @jit
 def _copy(target: Ints, source: Ints) -> None:
-    for field in range(3):
+    for field in range(source.size):
         target[field] = source[field]
 
 
@@ -111,23 +119,24 @@ def _advance(line: Ints) -> None:
     for lane in range(line.shape[0]):
         for delay in range(lane, 0, -1):
             _copy(line[lane, delay], line[lane, delay - 1])
-        for field in range(3):
-            line[lane, 0, field] = 0
+        line[lane, 0, :] = 0
 
 
 @jit
-def _feed(line: Ints, chosen: Ints, words: Ints, mark: int) -> int:
-    """Put one row of operands into the mouths of the skew lines; returns the words read."""
+def _feed(line: Ints, chosen: Ints, words: Ints, terms: Ints, mark: int) -> int:
+    """Put one row of words into the mouths of the skew lines; returns the operands read."""
     reads = 0
     for lane in range(chosen.shape[0]):
         index = chosen[lane]
+        line[lane, 0, :] = 0
         line[lane, 0, 2] = mark
         if index >= 0:
-            line[lane, 0, 0] = words[index]
+            line[lane, 0, 0] = words[index, 0]
+            line[lane, 0, 4:] = words[index, 1:]
             line[lane, 0, 1] = _WORD
-            reads += 1
+            line[lane, 0, 3] = terms[index]
+            reads += terms[index]
         else:
-            line[lane, 0, 0] = 0
             line[lane, 0, 1] = _FILLER if index == ZERO else _PASSING
     return reads
 
@@ -136,7 +145,9 @@ def _feed(line: Ints, chosen: Ints, words: Ints, mark: int) -> int:
 def _feed_stream(plan: Plan, registers: _Registers, fold: int, step: int, counters: Ints) -> None:
     """One operand row from the left, marked where it begins or ends its fold."""
     mark = (_FIRST if step == 0 else 0) | (_LAST if step == plan.steps[fold] - 1 else 0)
-    counters[LEFT_READS] += _feed(registers.left_line, plan.left[fold, step], plan.left_words, mark)
+    counters[LEFT_READS] += _feed(
+        registers.left_line, plan.left[fold, step], plan.left_words, plan.left_terms, mark
+    )
 
 
 @jit
@@ -157,17 +168,20 @@ def _deposit(memory: Memory, address: int, result: int, array: OracleArray) -> N
     memory.counters[PSUM_READS] += memory.written[address]
     memory.counters[PSUM_WRITES] += 1
     memory.written[address] = 1
-    memory.values[address] = _narrow(memory.values[address] + result, array)
+    memory.values[address] = _narrow(memory.values[address] + result, array.accumulator_bits, array)
 
 
 @jit
 def _multiply(left: Ints, top: Ints, psum: Integer, array: OracleArray, counters: Ints) -> Integer:
-    """One PE's multiplication and addition, counted where both operands are there."""
+    """One PE's multiplications and addition, counted where both words are there."""
     if left[1] >= _FILLER and top[1] >= _FILLER:
         counters[PE_CYCLES] += 1
         if left[1] == _WORD and top[1] == _WORD:
-            counters[MACS] += 1
-        return _narrow(psum + left[0] * top[0], array)
+            counters[MACS] += left[3]
+        total = psum + left[0] * top[0]
+        for field in range(4, left.size):
+            total += left[field] * top[field]
+        return _narrow(total, array.psum_bits or array.accumulator_bits, array)
     return psum
 
 
@@ -238,7 +252,7 @@ def run_stationary(plan: Plan, memory: Memory, array: OracleArray, pipelined: bo
     A fold streams once it is loaded and its predecessor has entered. It loads once its predecessor
     has begun to stream (``pipelined``) or has left the array.
     """
-    registers = _registers(array.rows, array.cols)
+    registers = _registers(array)
     counters = memory.counters
     count = plan.steps.shape[0]
     loaded = load_step = streaming = step = begun = completed = 0
@@ -261,7 +275,7 @@ def run_stationary(plan: Plan, memory: Memory, array: OracleArray, pipelined: bo
         if loading:
             row = array.rows - 1 - load_step  # the lowest row's operand goes in first
             counters[TOP_READS] += _feed(
-                registers.top_line, plan.top[loaded, row], plan.top_words, row
+                registers.top_line, plan.top[loaded, row], plan.top_words, plan.top_terms, row
             )
             load_step += 1
             if load_step == array.rows:
@@ -316,7 +330,7 @@ def run_accumulating(plan: Plan, memory: Memory, array: OracleArray, pipelined: 
     A fold streams once its predecessor has left the array or, ``pipelined``, as soon as the bus of
     column 0 has a slot for each of its sums (the other columns' buses are the same, later).
     """
-    registers = _registers(array.rows, array.cols)
+    registers = _registers(array)
     counters = memory.counters
     count = plan.steps.shape[0]
     fold = step = completed = clock = 0
@@ -332,7 +346,7 @@ def run_accumulating(plan: Plan, memory: Memory, array: OracleArray, pipelined: 
             _observe_entry(counters, clock, fold, step)
             _feed_stream(plan, registers, fold, step, counters)
             counters[TOP_READS] += _feed(
-                registers.top_line, plan.top[fold, step], plan.top_words,
+                registers.top_line, plan.top[fold, step], plan.top_words, plan.top_terms,
                 registers.left_line[0, 0, 2],
             )  # fmt: skip
             step += 1

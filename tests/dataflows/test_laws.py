@@ -43,7 +43,7 @@ def observe(
         np.ones((gemm.groups, gemm.k, gemm.n), np.int64),
         np.zeros((gemm.groups, gemm.n), np.int64),
     )
-    array = OracleArray(grid.rows, grid.cols, packed, 32, True, early)
+    array = OracleArray(grid.rows, grid.cols, packed, 32, True, early, grid.terms)
     return simulate_folds(dataflow, mode, operands, array, first_k)
 
 
@@ -69,14 +69,16 @@ def seen_accesses(run: OracleRun) -> Accesses:
 
 
 def random_shapes(seed: int, count: int) -> Iterator[tuple[Gemm, Grid]]:
-    """Small products on small arrays; every second one thin enough for groups to share folds."""
+    """Small products on small arrays; every second one thin enough for groups to share folds, every third
+    one on PEs that take several terms at once."""
     rng = np.random.default_rng(seed)
     for index in range(count):
         m, k, n = (int(size) for size in rng.integers(1, 21, 3))
         rows, cols, groups = (int(size) for size in rng.integers(1, (10, 10, 7)))
         if index % 2:
             k, n = (k + 4) // 5, (n + 4) // 5
-        yield Gemm(m, k, n, groups), wide_grid(rows, cols)
+        terms = int(rng.integers(2, 6)) if index % 3 == 0 else 1
+        yield Gemm(m, k, n, groups), wide_grid(rows, cols)._replace(terms=terms)
 
 
 EDGES = [
@@ -133,6 +135,35 @@ def test_cycles_equal_the_oracle_at_the_edges(
     check_cycles(dataflow, mode, gemm, grid)
 
 
+@each_mode
+@each_dataflow
+def test_a_bit_serial_array_is_slower_by_the_bits_of_a_weight(dataflow: int, mode: int) -> None:
+    """Whatever moves in it moves once every so many cycles."""
+    for gemm, grid in random_shapes(seed=40 + 10 * dataflow + mode, count=CASES // 5):
+        seen = seen_work(observe(dataflow, mode, gemm, grid))
+        for bits in (2, 3, 8):
+            work = dataflows.work(dataflow, mode, gemm, grid._replace(step_cycles=bits))
+            expected = ArrayWork(*(bits * cycles for cycles in seen))
+            assert (gemm, grid, work._replace(lead=0)) == (gemm, grid, expected)
+
+
+@each_dataflow
+def test_a_narrow_port_stalls_wider_words_more(dataflow: int) -> None:
+    """Four terms a PE ask four times as much of the port in a quarter of the cycles; a bit-serial array
+    gives it time."""
+    gemm, grid = Gemm(64, 64, 8, 1), Grid(8, 8, 4, 4, 8)
+    plain, fused, serial = (
+        dataflows.work(dataflow, PIPELINED, gemm, grid._replace(**changes))
+        for changes in ({}, {"terms": 4}, {"step_cycles": 4})
+    )
+    assert plain.stall == 0
+    assert fused.compute == plain.compute // 4
+    assert fused.stall > 0
+    assert serial.stall == 0
+    enough = dataflows.work(dataflow, PIPELINED, gemm, grid._replace(terms=4, port_bytes=64))
+    assert enough.stall == 0
+
+
 @each_dataflow
 def test_ideal_is_the_streams_alone(dataflow: int) -> None:
     for gemm, grid in random_shapes(seed=20 + dataflow, count=CASES):
@@ -158,7 +189,7 @@ def test_random_shapes_hold_what_matters(dataflow: int) -> None:
         together = dataflows.packed_groups(dataflow, gemm, grid)
         packed += together > 1
         rest += gemm.groups % together > 0
-        partial += gemm.k > grid.rows and gemm.k % grid.rows > 0
+        partial += gemm.k > grid.rows * grid.terms and gemm.k % grid.rows > 0
     assert min(packed, rest, partial) >= 20
 
 

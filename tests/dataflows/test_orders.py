@@ -39,10 +39,12 @@ class Case(NamedTuple):
     grid: Grid
     operands: Operands
     bits: int
+    psum_bits: int
 
 
 def random_case(rng: np.random.Generator) -> Case:
-    """Operands of 2 to 16 bits and an accumulator that overflows often (6 bits) to never (40)."""
+    """Operands of 2 to 16 bits and an accumulator that overflows often (6 bits) to never (40); every third
+    array has narrower psums, every third PEs of several terms."""
     m, k, n = (int(size) for size in rng.integers(1, 21, 3))
     rows, cols, groups = (int(size) for size in rng.integers(1, (10, 10, 7)))
     if rng.integers(2):
@@ -55,7 +57,10 @@ def random_case(rng: np.random.Generator) -> Case:
         rng.integers(-weight_half, weight_half, (groups, k, n)),
         rng.integers(-bias_half, bias_half, (groups, n)),
     )
-    return Case(Gemm(m, k, n, groups), Grid(rows, cols, 16, 16, 1 << 30), operands, bits)
+    terms = int(rng.integers(2, 6)) if rng.integers(3) == 0 else 1
+    psum_bits = int(rng.integers(5, bits)) if rng.integers(3) == 0 else bits
+    grid = Grid(rows, cols, 16, 16, 1 << 30, terms)
+    return Case(Gemm(m, k, n, groups), grid, operands, bits, psum_bits)
 
 
 def narrowed(value: int, bits: int, saturating: bool) -> int:
@@ -68,8 +73,8 @@ def narrowed(value: int, bits: int, saturating: bool) -> int:
 def by_definition(case: Case, segment: int, saturating: bool) -> list[list[list[int]]]:
     """bias + sum over k of ifmap * weight, the sum cut into chains of ``segment`` products.
 
-    A chain starts at 0 and is narrowed after every product; the accumulator starts at the bias and
-    is narrowed after every chain.
+    A chain starts at 0 and is narrowed after every product, or every few that a PE adds at once; the
+    accumulator starts at the bias and is narrowed after every chain.
     """
     ifmap, weights, bias = (operand.tolist() for operand in case.operands)
     m, k, n, groups = case.gemm
@@ -80,9 +85,11 @@ def by_definition(case: Case, segment: int, saturating: bool) -> list[list[list[
                 total = bias[g][channel]
                 for start in range(0, k, segment):
                     chain = 0
-                    for depth in range(start, min(start + segment, k)):
-                        term = ifmap[g][row][depth] * weights[g][depth][channel]
-                        chain = narrowed(chain + term, case.bits, saturating)
+                    end = min(start + segment, k)
+                    for word in range(start, end, case.grid.terms):
+                        for depth in range(word, min(word + case.grid.terms, end)):
+                            chain += ifmap[g][row][depth] * weights[g][depth][channel]
+                        chain = narrowed(chain, case.psum_bits, saturating)
                     total = narrowed(total + chain, case.bits, saturating)
                 result[g][row][channel] = total
     return result
@@ -90,7 +97,10 @@ def by_definition(case: Case, segment: int, saturating: bool) -> list[list[list[
 
 def simulated(dataflow: int, mode: int, case: Case, saturating: bool) -> list[list[list[int]]]:
     packed = int(dataflows.packed_groups(dataflow, case.gemm, case.grid))
-    array = OracleArray(case.grid.rows, case.grid.cols, packed, case.bits, saturating)
+    array = OracleArray(
+        case.grid.rows, case.grid.cols, packed, case.bits, saturating, terms=case.grid.terms,
+        psum_bits=case.psum_bits,
+    )  # fmt: skip
     return simulate_folds(dataflow, mode, case.operands, array).values.tolist()
 
 
@@ -102,7 +112,7 @@ def test_array_reduces_in_the_stated_order(dataflow: int, mode: int, saturating:
     for _ in range(CASES):
         case = random_case(rng)
         # As the dataflows' docstrings state it: a fold's rows, or all of k where sums stay put.
-        segment = case.gemm.k if dataflow == OS else case.grid.rows
+        segment = case.gemm.k if dataflow == OS else case.grid.rows * case.grid.terms
         expected = by_definition(case, segment, saturating)
         assert (case.gemm, simulated(dataflow, mode, case, saturating)) == (case.gemm, expected)
 
@@ -113,7 +123,7 @@ def test_reduction_segment_is_the_array_s(dataflow: int) -> None:
     other_order_differs = 0
     for _ in range(CASES):
         case = random_case(rng)
-        k, rows = case.gemm.k, case.grid.rows
+        k, rows = case.gemm.k, case.grid.rows * case.grid.terms
         segment = dataflows.reduction_segment(dataflow, k, rows)
         assert segment == MODULES[dataflow].reduction_segment(k, rows)
         values = simulated(dataflow, 1, case, saturating=True)
@@ -126,7 +136,7 @@ def test_reduction_segment_is_the_array_s(dataflow: int) -> None:
 @pytest.mark.parametrize("bits", [62, 63, 64])
 @each_overflow
 def test_widest_accumulators_hold_exact_sums(saturating: bool, bits: int) -> None:
-    case = random_case(np.random.default_rng(bits))._replace(bits=bits)
+    case = random_case(np.random.default_rng(bits))._replace(bits=bits, psum_bits=bits)
     ifmap, weights, bias = case.operands
     exact = (ifmap @ weights + bias[:, None, :]).tolist()
     for dataflow in (WS, OS, IS):
@@ -144,6 +154,7 @@ HAND = Case(
         np.array([[[10, -20], [30, 40], [50, -60]]]),
         np.array([[5, 0]]),
     ),
+    8,
     8,
 )
 BY_SEGMENTS = [[[127, -68], [127, -8], [127, -1]]]
@@ -170,6 +181,28 @@ def test_hand_worked_values(
     assert simulated(dataflow, mode, HAND, saturating) == expected
     segment = 3 if dataflow == OS else 2
     assert by_definition(HAND, segment, saturating) == expected
+
+
+@pytest.mark.golden
+@each_mode
+def test_hand_worked_two_widths(mode: int) -> None:
+    """Psums of 6 bits (-32..31) in an accumulator of 8: row 0, channel 1, stationary: chain -20, then
+    -20 + 80 -> 31; 0 + 31 = 31; chain -180 -> -32; 31 - 32 = -1."""
+    case = HAND._replace(psum_bits=6)
+    by_segments = [[[67, -1], [67, -1], [67, -1]]]  # channel 0: 5 + 31 + 31
+    assert simulated(WS, mode, case, True) == by_segments
+    assert simulated(IS, mode, case, True) == by_segments
+    # One chain of three, -180 last: 31 - 180 -> -32; channel 0 ends at 31, and 5 + 31 = 36.
+    assert simulated(OS, mode, case, True) == [[[36, -32], [36, -32], [36, -32]]]
+
+
+@pytest.mark.golden
+@each_mode
+def test_hand_worked_words(mode: int) -> None:
+    """Two terms at once, so that -20 + 80 = 60 and -180 -> -128 as segments of two; one PE row then holds
+    what two did. Row 0, channel 0: 70 + 5 and 150 -> 127: 127."""
+    case = HAND._replace(grid=HAND.grid._replace(rows=1, terms=2))
+    assert simulated(WS, mode, case, True) == [[[127, -68], [127, -8], [127, -1]]]
 
 
 def test_oracle_refuses_what_it_cannot_play() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from variants import TIMING_VARIANTS, variant
 from simulator.compiler import compile_graph
 from simulator.datapath.machine import Machine
 from simulator.energy.counts import Counts, count_program, stage_parts
+from simulator.hwconfig import Array
 from simulator.importers.tflite import read_tflite
 from simulator.ops import operator
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
@@ -70,11 +72,29 @@ def input_positions(nest: Nest, tile: dict[str, Range]) -> int:
     return total
 
 
+def widths_of(array: Array) -> tuple[int, int]:
+    return array.ifmap_bits, array.weight_bits
+
+
+def taken(bits: int, most: int) -> int:
+    """Of a fused PE's bits."""
+    return min(most, next(b for b in (2, 4, 8, 16) if b >= bits))
+
+
+def terms_of(array: Array, bits: tuple[int, int]) -> int:
+    """Products of one sum that a PE does at once."""
+    if array.precision_scaling != "fused":
+        return 1
+    return math.prod(w // taken(b, w) for b, w in zip(bits, widths_of(array), strict=True))
+
+
 def add_product(
     total: Counter[str], program: Program, nest: Nest, tile: dict[str, Range], bits: tuple[int, int]
 ) -> None:
-    """Words of one tile, fold by fold, group by group; a chain of products ends with a fold."""
+    """Operands of one tile, fold by fold, group by group; a chain of products ends with a fold. A word is
+    what a PE takes at once."""
     array = program.device.array
+    word = terms_of(array, bits)
     rows, cols, acc_bits = array.rows, array.cols, array.accumulator_bits
     m, n, groups = size(tile["h"]) * size(tile["w"]), size(tile["n"]), size(tile["g"])
     k = size(tile["k"]) * nest.kernel_h * nest.kernel_w
@@ -90,6 +110,7 @@ def add_product(
                 reads += 0 if first_k else size(i) * size(j)
         packed = max(1, min(groups, cols // n))
     else:
+        rows *= word
         still, moving = (n, m) if dataflow == "weight_stationary" else (m, n)
         for i in ranges(k, rows):
             for j in ranges(still, cols):
@@ -98,15 +119,28 @@ def add_product(
                 weights += kept if dataflow == "weight_stationary" else streamed
                 writes += size(j) * moving
                 reads += 0 if first_k and i[0] == 0 else size(j) * moving
-        packed = max(1, min(groups, rows // k))
+        packed = max(1, min(groups, array.rows // ceil(k, word)))
         if dataflow == "weight_stationary":
             packed = max(1, min(packed, cols // n))
-    passing = acc_bits
-    passing += bits[0] if dataflow != "input_stationary" else 0
-    passing += bits[1] if dataflow != "weight_stationary" else 0
+    passing = array.psum_bits or acc_bits
+    passing += word * bits[0] if dataflow != "input_stationary" else 0
+    passing += word * bits[1] if dataflow != "weight_stationary" else 0
     for g in ranges(groups, packed):
-        total["registers"] += m * k * n * size(g) ** 2 * passing
-    total["macs"] += m * k * n * groups
+        total["registers"] += m * ceil(k, word) * n * size(g) ** 2 * passing
+    macs, words = m * k * n * groups, m * ceil(k, word) * n * groups
+    total["macs"] += macs
+    total["psum_additions"] += words * (array.psum_bits or acc_bits)
+    if array.precision_scaling == "bit_serial":
+        # Row by row of the multiplier, the partial product in a register of both widths.
+        total["multiplications"] += macs * array.ifmap_bits * bits[1]
+        total["registers"] += macs * bits[1] * (array.ifmap_bits + bits[1])
+    elif array.precision_scaling == "fused":
+        a, w = (taken(b, most) for b, most in zip(bits, widths_of(array), strict=True))
+        total["multiplications"] += macs * a * w
+        # A tree of adders joins the products of a word: one less than there are.
+        total["psum_additions"] += (macs - words) * (a + w + math.ceil(math.log2(word)))
+    else:
+        total["multiplications"] += macs * array.ifmap_bits * array.weight_bits
     total["pad_read"] += groups * (ifmap * bits[0] + weights * bits[1])
     total["acc_read"] += groups * reads * acc_bits
     total["acc_write"] += groups * writes * acc_bits
@@ -159,7 +193,8 @@ def recount(program: Program, command: Matmul | Vector) -> Counter[str]:
 def named(counts: Counts) -> dict[str, int]:
     c = counts
     return {
-        "macs": c.macs, "outputs": c.outputs, "registers": c.register_bits,
+        "macs": c.macs, "multiplications": c.mac_multiplier_bits2,
+        "psum_additions": c.mac_adder_bits, "outputs": c.outputs, "registers": c.register_bits,
         "pad_read": c.scratchpad_read_bits, "pad_write": c.scratchpad_write_bits,
         "acc_read": c.accumulator_read_bits, "acc_write": c.accumulator_write_bits,
         "dram_read": c.dram_read_bytes, "dram_write": c.dram_write_bytes, "wire": c.wire_bits,
@@ -177,7 +212,10 @@ def test_counts_equal_a_recount(kind: str) -> None:
     for seed in range(CASES):
         rng = np.random.default_rng([seed, len(kind)])
         graph = read_tflite(LAYERS[kind](rng).content, kind)
-        program = compile_tightly(rng, graph)
+        scaling = str(rng.choice(["none", "fused", "bit_serial"]))
+        wide = {"ifmap_bits": 16, "weight_bits": int(rng.choice([8, 12, 16]))} if seed % 3 else {}
+        narrow = {"psum_bits": 24} if seed % 4 == 0 else {}
+        program = compile_tightly(rng, graph, precision_scaling=scaling, **wide, **narrow)
         for command, counts in counted(program):
             if isinstance(command, Matmul | Vector):
                 assert named(counts) == {**named(counts), **recount(program, command)}

@@ -44,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         help="what the model remembers goes on from sample to sample of --data, as in a stream",
     )  # fmt: skip
     run.add_argument(
+        "--weight-bits", type=int, metavar="N",
+        help="2 to 8: requantize the model's weights to so many bits",
+    )  # fmt: skip
+    run.add_argument(
         "--accumulator-bits", type=int, metavar="N", help="8 to 64, in place of the device's"
     )
     run.add_argument(
@@ -52,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--psum-bits", type=int, metavar="N",
         help="8 to 64, of sums within the array, in place of the device's",
+    )  # fmt: skip
+    run.add_argument(
+        "--precision-scaling", choices=["none", "fused", "bit_serial"],
+        help="what PEs do with narrower operands, in place of what the device's do",
     )  # fmt: skip
     run.add_argument(
         "--accumulators", action="store_true",
@@ -170,10 +178,11 @@ def _run(args: argparse.Namespace) -> int:
             raise UsageError(name, "given without --data", "together with --data")
     _known_rule(args.inputs)
     check_target(args.json)
-    device, model = load_device(args.device), load_model(args.model, args.profile)
+    device = load_device(args.device)
+    model = load_model(args.model, args.profile, args.weight_bits)
     stated = {
         "accumulator_bits": args.accumulator_bits, "psum_bits": args.psum_bits,
-        "overflow": args.overflow,
+        "overflow": args.overflow, "precision_scaling": args.precision_scaling,
     }  # fmt: skip
     stated = {key: value for key, value in stated.items() if value is not None}
     if stated:

@@ -23,6 +23,7 @@ from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, device_from_dict
 from simulator.importers import load_graph
 from simulator.importers._check import check_graph
+from simulator.ops._weight_bits import with_weight_bits
 from simulator.profiles import profile_named
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
@@ -35,15 +36,19 @@ from simulator.workload import Dataset, model_path
 _DEFAULT_BATCH = 64
 
 
-def load_model(name_or_path: str | Path, profile: str | None = None) -> Graph:
+def load_model(
+    name_or_path: str | Path, profile: str | None = None, weight_bits: int | None = None
+) -> Graph:
     """A model file, or a model of the catalogue by name, as a canonical, checked graph.
 
     ``profile`` names the arithmetic to compute it in (``profiles.PROFILES``); by default it is the one
-    that the file's format stands for.
+    that the file's format stands for. ``weight_bits``, 2 to 8: requantize its weights to so many bits
+    (see ``ops._weight_bits``).
     """
     if profile is not None:
         profile_named(profile)  # an error now rather than after reading a large file
-    return in_profile(load_graph(model_path(name_or_path)), profile)
+    graph = in_profile(load_graph(model_path(name_or_path)), profile)
+    return graph if weight_bits is None else check_graph(with_weight_bits(graph, weight_bits))
 
 
 def in_profile(graph: Graph, profile: str | None) -> Graph:

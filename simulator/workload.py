@@ -18,6 +18,8 @@ from simulator.errors import DataError, ModelError
 from simulator.resources import data_folder
 
 FOLDER_VARIABLE = "NPUSIM_WORKLOADS"
+_MAPPED_BYTES = 1 << 24  # of samples from which on they stay in their file
+_CHECKED = 1 << 20  # numbers at a time
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ class Dataset:
                 self.name, f"y is {y.dtype} of shape {list(y.shape)}",
                 f"one integer per sample: shape [{x.shape[0]}]",
             )  # fmt: skip
-        if x.dtype.kind == "f" and not np.isfinite(x).all():
+        some = max(1, _CHECKED // x[0].size)
+        parts = (x[i : i + some] for i in range(0, x.shape[0], some))
+        if x.dtype.kind == "f" and not all(np.isfinite(part).all() for part in parts):
             raise DataError(self.name, "x holds NaN or infinity", "finite numbers")
 
 
@@ -153,7 +157,10 @@ _DAMAGED = (
 
 
 def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Arrays x and y of an .npz file; pickled objects are refused."""
+    """Arrays x and y of an .npz file; pickled objects are refused.
+
+    Large samples that are not compressed stay in the file and are read as they are needed.
+    """
     if not zipfile.is_zipfile(path):
         raise DataError(str(path), "is not an .npz file", "an .npz file with arrays x and y")
     try:
@@ -161,7 +168,8 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             held = ", ".join(sorted(found.files)) or "nothing"
             if "x" in found.files and "y" in found.files:
-                x, y = found["x"], found["y"]
+                mapped = _mapped(path)
+                x, y = found["x"] if mapped is None else mapped, found["y"]
                 if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
                     return x, y
                 held = "x and y, but not as arrays"
@@ -170,3 +178,32 @@ def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
             str(path), f"cannot be read: {error}", "an .npz file with arrays x and y"
         ) from None
     raise DataError(str(path), f"holds {held}", "arrays x and y")
+
+
+def _mapped(path: Path) -> np.ndarray | None:
+    """Array x where it lies in the file; None where it is small, compressed or not of plain numbers."""
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("x.npy")
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size < _MAPPED_BYTES:
+            return None
+        with archive.open(info) as member:
+            version = np.lib.format.read_magic(member)
+            read = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }.get(version)
+            if read is None:
+                return None
+            shape, in_columns, dtype = read(member)
+            header_bytes = member.tell()
+            while member.read(1 << 20):  # to its end, where its checksum is compared
+                pass
+    if dtype.hasobject or in_columns:
+        return None
+    with open(path, "rb") as file:
+        file.seek(
+            info.header_offset + 26
+        )  # of the local header: the lengths of name and extra field
+        name_bytes, extra_bytes = np.frombuffer(file.read(4), "<u2").tolist()
+    start = info.header_offset + 30 + name_bytes + extra_bytes + header_bytes
+    return np.memmap(path, dtype, "r", start, shape)

@@ -21,6 +21,11 @@ TIMING_VARIANTS: dict[str, dict[str, Any]] = {
         "array.dataflow": "input_stationary", "array.rows": 13, "array.cols": 7,
         "accumulator.buffers": 3,
     },
+    "fused": {
+        "array.precision_scaling": "fused", "array.ifmap_bits": 16, "array.weight_bits": 16,
+        "scratchpad.read_bytes_per_cycle": 24,
+    },
+    "bit-serial": {"array.precision_scaling": "bit_serial", "array.psum_bits": 24},
 }  # fmt: skip
 """Changes that reach every branch of the timing laws; any device takes them."""
 

@@ -135,7 +135,7 @@ def _feed(line: Ints, chosen: Ints, words: Ints, terms: Ints, mark: int) -> int:
             line[lane, 0, 4:] = words[index, 1:]
             line[lane, 0, 1] = _WORD
             line[lane, 0, 3] = terms[index]
-            reads += terms[index]
+            reads += int(terms[index])
         else:
             line[lane, 0, 1] = _FILLER if index == ZERO else _PASSING
     return reads

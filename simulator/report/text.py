@@ -116,12 +116,15 @@ def summary(result: Result) -> str:
             f" outputs, the first in {short_name(first.name)}; sums left their range by "
             f"{max(x.worst_excess for x in result.layers):,} at most"
         )
+    at_widths = ""
+    if d.array.precision_scaling != "none":
+        at_widths = f" at {d.array.ifmap_bits} x {d.array.weight_bits} bits"
     lines = [
         f"device           {d.name}: {array}, {p.clock_mhz:g} MHz, {p.voltage_v:g} V",
         f"latency          {quantity(t.latency_s, 's')} = {t.cycles:,} cycles; "
         f"{t.inferences_per_s:,.1f} inferences/s",
         f"cycles by cause  {_shares(result.cycles_by_cause, t.cycles)}",
-        f"throughput       {t.tops:.4g} of {t.peak_tops:.4g} TOPS peak "
+        f"throughput       {t.tops:.4g} of {t.peak_tops:.4g} TOPS peak{at_widths} "
         f"({t.macs:,} MACs, utilization {100 * t.utilization:.1f} %)",
         f"energy           {quantity(t.energy_pj * 1e-12, 'J')} per inference; "
         f"{t.inferences_per_joule:,.1f} inferences/J",

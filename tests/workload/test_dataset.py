@@ -38,6 +38,28 @@ def test_other_arrays_of_a_file_are_left_alone(tmp_path: Path) -> None:
     assert data.x.shape == (2, 4)
 
 
+def test_large_samples_stay_in_their_file(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (300, 256, 256), np.uint8)
+    y = np.arange(300) % 7
+    for name, save in (("stored", np.savez), ("packed", np.savez_compressed)):
+        path = tmp_path / f"{name}.npz"
+        save(path, x=x, y=y)
+        data = load_dataset(path)
+        assert isinstance(data.x, np.memmap) == (name == "stored")
+        assert np.array_equal(data.x, x)
+        assert np.array_equal(data.y, y)
+
+
+def test_damage_in_large_samples_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    np.savez(path, x=np.zeros((300, 256, 256), np.uint8), y=np.zeros(300, np.uint8))
+    content = bytearray(path.read_bytes())
+    content[9_000_000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read: Bad CRC-32 for file 'x.npy'"):
+        load_dataset(path)
+
+
 def test_pixels_are_shifted_by_128() -> None:
     model = load_model("digits")
     program = compile(model, load_device("wear"))

@@ -147,8 +147,8 @@ class _Store:
 
     def load(self) -> _Done | None:
         """What the file has; None where there is none yet."""
+        check_target(str(self.path))
         if not self.path.exists():
-            check_target(str(self.path))
             return None
         where, allowed = str(self.path), "a file that an earlier run of the same kind has written"
         try:

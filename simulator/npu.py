@@ -48,7 +48,7 @@ def load_model(
     if profile is not None:
         profile_named(profile)  # an error now rather than after reading a large file
     graph = in_profile(load_graph(model_path(name_or_path)), profile)
-    return graph if weight_bits is None else check_graph(with_weight_bits(graph, weight_bits))
+    return graph if weight_bits is None else with_weight_bits(graph, weight_bits)
 
 
 def in_profile(graph: Graph, profile: str | None) -> Graph:

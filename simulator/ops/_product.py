@@ -34,7 +34,6 @@ _LARGEST_BIAS = 1 << 46
 _ONNX_TYPES = (("i8", "i8"), ("u8", "u8"), ("u8", "i8"))
 # Of which ONNX Runtime has sums at the most; between codes it computes them in float32.
 _ONNX_TYPES_ALONE = (("i8", "u8"), ("i8", "i4"), ("u8", "i4"), ("i8", "u4"), ("u8", "u4"))
-_NARROW_TYPES = {f"i{bits}" for bits in range(2, 8)}
 # The output stage is one pass through a lane; without a multiplier it shifts, or only clamps.
 _LANES = {"power_of_two": LaneWork(1, 0, 1), "none": LaneWork(1, 0, 0)}
 
@@ -101,9 +100,8 @@ def weight_types(*pairs: tuple[str, str]) -> common.Rule:
             return _narrow(graph, names.weights)
         if graph.profile == "onnxruntime":
             alone = runtime_in_float(node) or sums_only(graph, node)
-            narrow = given[0], _as_bytes(given[1])
-            return narrow in _ONNX_TYPES or (given in _ONNX_TYPES_ALONE and alone)
-        return given in pairs or (given[0], _as_bytes(given[1])) in pairs
+            return given in _ONNX_TYPES or (given in _ONNX_TYPES_ALONE and alone)
+        return given in pairs
 
     words = {"i4": "int4", "i8": "int8", "u8": "uint8", "i16": "int16"}
     weights = list(dict.fromkeys(w for _, w in pairs))
@@ -111,15 +109,8 @@ def weight_types(*pairs: tuple[str, str]) -> common.Rule:
         f"{words[w]} ({' or '.join(words[x] for x, given in pairs if given == w)} inputs)"
         for w in weights
     )
-    rule.__doc__ = (
-        f"weights are {', '.join(of_each)}, with a scale; narrower signed ones count as int8"
-    )
+    rule.__doc__ = f"weights are {', '.join(of_each)}, with a scale"
     return rule
-
-
-def _as_bytes(dtype: str) -> str:
-    """Weights of 2 to 7 bits are int8 ones in fewer bits."""
-    return "i8" if dtype in _NARROW_TYPES else dtype
 
 
 def symmetric_weights(graph: Graph, node: Node) -> bool:

@@ -22,7 +22,8 @@ def with_weight_bits(graph: Graph, bits: int) -> Graph:
     Each channel that has a scale gets a new one, symmetric and of restricted range (codes from
     -(2**(bits - 1) - 1)): of 36 clipping points from its largest weight down to 0.3 of it the one with the
     least sum of squared errors (the MSE calibration of Gholami et al., III-C). Codes round half away from
-    0; biases move to the new scales.
+    0; biases move to the new scales. The result is for this machine alone: no runtime takes weights of,
+    say, 6 bits, so the rules that its operators have of files do not hold for it.
     """
     if not LEAST <= bits <= MOST:
         raise UsageError("weight bits", str(bits), f"{LEAST} to {MOST}")

@@ -20,7 +20,8 @@ from simulator.workload import model_path
 WEAR = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="utf-8")
 DEVICES = ", ".join(device_names())
 ARRAY_KEYS = (
-    "rows, cols, ifmap_bits, weight_bits, accumulator_bits, overflow, dataflow, overlap, zero_point"
+    "rows, cols, ifmap_bits, weight_bits, accumulator_bits, psum_bits, overflow, precision_scaling, "
+    "dataflow, overlap, zero_point"
 )
 POINT = '[[operating_points]]\nname = "nominal"\nvoltage_v = 0.65\nclock_mhz = 75\n'
 NO_FIT = (
@@ -278,6 +279,22 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
      "wear: array.accumulator_bits = 5; allowed: at least 8"),
     ("many-accumulator-bits", (*RUN, "--accumulator-bits", "65"),
      "wear: array.accumulator_bits = 65; allowed: at most 64"),
+    ("psums-wider-than-accumulators", (*RUN, "--psum-bits", "40"),
+     "wear: array.psum_bits: 40 is wider than array.accumulator_bits, 32"),
+    ("few-psum-bits", (*RUN, "--psum-bits", "7"), "wear: array.psum_bits = 7; allowed: at least 8"),
+    ("many-weight-bits", (*RUN, "--weight-bits", "9"), "weight bits: 9; allowed: 2 to 8"),
+    ("resume-of-nothing", (*RUN, "--resume", "run.npz"),
+     "--resume: given without --data; allowed: together with --data"),
+    ("offset-of-nothing", (*RUN, "--label-offset", "1"),
+     "--label-offset: given without --data; allowed: together with --data"),
+    ("offset-beyond-the-classes", (*RUN, "--data", "digits", "--label-offset", "1"),
+     "digits_test.npz: labels 0..9, with 1 added; allowed: 0..9, one per element of output "
+     "'probabilities/Softmax'"),
+    ("resume-in-no-folder", (*RUN, "--data", "digits", "--resume", "no/run.npz"),
+     "no/run.npz: cannot be written: there is no folder 'no'; allowed: a file in a folder that exists, "
+     "or -"),
+    ("resume-a-folder", (*RUN, "--data", "digits", "--resume", "folder"),
+     "folder: is a folder; allowed: the path of a file to write, or -"),
     ("carry-of-nothing", (*RUN, "--carry-state"),
      "--carry-state: given without --data; allowed: together with --data"),
     ("limit-of-nothing", (*RUN, "--limit", "5"),

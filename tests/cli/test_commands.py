@@ -29,7 +29,8 @@ TOTALS = {
 LAYER = {
     "name", "operator", "tile", "cycles", "latency_s", "cycles_by_cause", "macs", "utilization",
     "energy_pj", "energy_by_component_pj", "average_power_w", "tops", "dram_bytes",
-    "scratchpad_bytes", "scratchpad_peak_bytes", "overflows", "accumulator_bits", "note",
+    "scratchpad_bytes", "scratchpad_peak_bytes", "overflows", "accumulator_bits",
+    "first_overflow", "worst_excess", "data_accumulator_bits", "data_psum_bits", "note",
 }  # fmt: skip
 CAUSES = {
     "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host",

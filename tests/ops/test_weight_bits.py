@@ -100,5 +100,7 @@ def test_other_widths_are_refused(bits: int) -> None:
 
 def test_weights_with_zero_points_are_refused() -> None:
     graph = graph_of("mobilenet_v1")
-    with pytest.raises(NpusimError, match=r"weights of u8, zero point \d+, to be narrowed; allowed"):
+    with pytest.raises(
+        NpusimError, match=r"weights of u8, zero point \d+, to be narrowed; allowed"
+    ):
         with_weight_bits(graph, 4)

@@ -27,7 +27,6 @@ from simulator.datapath.llvm_chains import (
 from simulator.datapath.matmul import Channels, Numerics
 from simulator.datapath.output import (
     ANY,
-    UNROUNDED,
     Stage,
     any_rounding,
     finish_of,
@@ -178,59 +177,43 @@ def _tally(sums, count, columns, rules, place, counts):
 
 
 @jit
-def _finish(sums, count, first, columns, stage, number, numerics, rules, place, out, counts):
-    """The output stage of one block of accumulators; of wide ones, the accumulators."""
-    if rules.fast:
-        finished(sums, count, first, columns, stage, number, numerics, place, out, counts)
-        return
-    for r in range(count):
-        for c in range(columns):
-            out[r, first + c] = sums[r, c]
-
-
-@jit
-def run_chains(x, image, taps, rules, stage, bias, nest, numerics, sums, out, counts):
-    """The whole command: ``x`` (samples, in_h, in_w, channels), ``out`` (samples, pixels, channels), of
-    no pixels where the sums are all that is asked for; ``taps``: weights, offsets, lengths and blocks;
-    ``sums`` (levels, _STRIP, 16)."""
+def run_chains(x, image, taps, rules, bias, nest, offset, block, sums, counts):
+    """The sums of a whole command: ``x`` (samples, in_h, in_w, channels); ``taps``: weights, offsets,
+    lengths, blocks and limits; ``block`` (levels, _STRIP, 16). ``sums`` (samples, pixels, channels) are
+    narrowed, and of no pixels where only what is counted is asked for."""
     weights, offsets, lengths, blocks, limits = taps
     rows = np.zeros(_STRIP, np.int64)
-    pixels, channels_out = nest.out_h * nest.out_w, nest.groups * nest.n
+    pixels, channels = nest.out_h * nest.out_w, nest.groups * nest.n
     base, row_places = image.ctypes.data, rows.ctypes.data
-    level_bytes, row_bytes = sums.strides[0], sums.strides[1]
+    level_bytes, row_bytes = block.strides[0], block.strides[1]
     down, across = nest.stride_h * rules.width * rules.channels, nest.stride_w * rules.channels
+    size = _BYTES if rules.fast else 1  # of a step in the image
     for sample in range(x.shape[0]):
-        _place(image, x[sample], nest, numerics.ifmap_offset, rules)
+        _place(image, x[sample], nest, offset, rules)
         for pixel in range(0, pixels, _STRIP):
             count = min(_STRIP, pixels - pixel)
             for g in range(blocks.shape[0]):
                 for j in range(blocks.shape[1]):
                     first, columns, begin = blocks[g, j, 0], blocks[g, j, 1], blocks[g, j, 2]
-                    _start(sums, _STRIP, first, columns, bias, rules)
+                    _start(block, _STRIP, first, columns, bias, rules)
+                    at = begin + (base // _BYTES if rules.fast else 0)
+                    addresses(size * at, size * down, size * across, nest.out_w, pixel, count, rows)
                     if rules.fast:
-                        at = base + _BYTES * begin
-                        addresses(
-                            at, _BYTES * down, _BYTES * across, nest.out_w, pixel, count, rows
-                        )
                         for r in range(0, count, PIXELS):
                             _fast_chain(
                                 row_places + 8 * r, offsets.ctypes.data, weights[g, j].ctypes.data,
                                 lengths.ctypes.data, limits.ctypes.data,
-                                sums.ctypes.data + r * row_bytes, level_bytes, rules,
+                                block.ctypes.data + r * row_bytes, level_bytes, rules,
                             )  # fmt: skip
                     else:
-                        addresses(begin, down, across, nest.out_w, pixel, count, rows)
                         for r in range(count):
-                            _chain(image, rows[r], offsets, lengths, weights[g, j], rules, sums, r)
-                    element = (sample * pixels + pixel) * channels_out + first
-                    place = element, channels_out
-                    _tally(sums, count, columns, rules, place, counts)
-                    if out.shape[1] > 0:
-                        place = element - first, channels_out
-                        _finish(
-                            sums[0], count, first, columns, stage, stage.numbers[g, j],
-                            numerics, rules, place, out[sample, pixel : pixel + count], counts,
-                        )  # fmt: skip
+                            _chain(image, rows[r], offsets, lengths, weights[g, j], rules, block, r)
+                    element = (sample * pixels + pixel) * channels + first
+                    _tally(block, count, columns, rules, (element, channels), counts)
+                    if sums.shape[1] > 0:
+                        for r in range(count):
+                            for c in range(columns):
+                                sums[sample, pixel + r, first + c] = block[0, r, c]
 
 
 def _sequence(nest: Nest, folds: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -329,22 +312,26 @@ def run(
         rules.height * rules.width * rules.channels + LANES,
         command.pad_code - command.ifmap_offset, np.int32,
     )  # fmt: skip
-    sums = np.zeros((LEVELS, _STRIP, LANES), np.int32 if rules.fast else np.int64)
-    shape = x.shape[0], nest.out_h * nest.out_w, nest.groups * nest.n
-    way = way_of(numerics, shape[2], np.dtype(np.int8) if out is None else out.dtype)
-    if out is None:
-        target = np.zeros((shape[0], 0, shape[2]), sums.dtype)
-    elif way == ANY or not rules.fast:
-        target = np.zeros(shape, sums.dtype)
-    else:
-        target = out.reshape(shape)
-    finish = finish_of(np.zeros_like(channels.bias), channels, command.requantize.zero_point)
-    numbers = numbers_of(finish, chains.blocks, command.requantize)
-    stage = Stage(finish, UNROUNDED if way == ANY else way, numbers, 0)
+    block = np.zeros((LEVELS, _STRIP, LANES), np.int32 if rules.fast else np.int64)
+    rows, outputs = x.shape[0] * nest.out_h * nest.out_w, nest.groups * nest.n
+    # Behind the last sums is room for what the output stage reads beyond them.
+    held = 0 if out is None else rows * outputs
+    room = np.zeros(held + LANES, block.dtype)
+    sums = room[:held].reshape(x.shape[0], held // (x.shape[0] * outputs), outputs)
     taps = (
         chains.weights, chains.offsets, chains.lengths, chains.blocks,
         _limits(rules, chains.lengths.size),
     )  # fmt: skip
-    run_chains(x, image, taps, rules, stage, channels.bias, nest, numerics, sums, target, counts)
-    if out is not None and (way == ANY or not rules.fast):
-        any_rounding(target.reshape(-1, shape[2]), channels, numerics, out.reshape(-1, shape[2]))
+    offset = command.ifmap_offset
+    run_chains(x, image, taps, rules, channels.bias, nest, offset, block, sums, counts)
+    if out is None:
+        return
+    flat, codes = sums.reshape(rows, outputs), out.reshape(rows, outputs)
+    way = way_of(numerics, outputs, out.dtype)
+    if way == ANY or not rules.fast:
+        any_rounding(flat, channels, numerics, codes)
+        return
+    finish = finish_of(np.zeros_like(channels.bias), channels, command.requantize.zero_point)
+    numbers = numbers_of(finish, np.zeros((1, 1, 4), np.int64), command.requantize)
+    stage = Stage(finish, way, numbers, 0)
+    finished(flat, rows, 0, outputs, stage, numbers[0, 0], numerics, (0, outputs), codes, counts)

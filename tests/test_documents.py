@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from real_models import SHARED
 
 from simulator import cli
 
@@ -28,7 +29,13 @@ def shell_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notebook_runs(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    monkeypatch.setenv("NPUSIM_STUDY_SAMPLES", "20")
+    if SHARED.is_dir():
+        monkeypatch.setenv("NPUSIM_WORKLOADS", str(SHARED))
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     names: dict[str, object] = {}
     for cell in cells:

@@ -23,7 +23,7 @@ from simulator.datapath.counts import new_counts
 from simulator.datapath.machine import Machine
 from simulator.datapath.matmul import Channels, Numerics
 from simulator.fixedpoint.requantize import KINDS
-from simulator.hwconfig import load_device
+from simulator.hwconfig import load_device, with_array
 from simulator.npu import compile, load_model
 from simulator.program.commands import LaneWork, Matmul, Requantize
 from simulator.program.nest import untiled
@@ -216,6 +216,8 @@ def networks(paths: list[Path], repeats: int, samples: int) -> None:
     for path in paths:
         program = compile(load_model(path), load_device("edge-stick"))
         machine, name = Machine(program), program.inputs[0]
+        narrow = with_array(load_device("edge-stick"), accumulator_bits=16, overflow="saturate")
+        ordered = Machine(compile(load_model(path), narrow))
         spec = program.placements[name].spec
         x = np.random.default_rng(0).integers(
             spec.minimum, spec.maximum, (samples, *spec.shape), spec.container, endpoint=True
@@ -227,15 +229,22 @@ def networks(paths: list[Path], repeats: int, samples: int) -> None:
             (found,) = machine.run({name: x}).outputs.values()
             return found
 
+        def in_order(machine: Machine = ordered, name: str = name, x: np.ndarray = few) -> None:
+            machine.run({name: x})
+
         assert np.array_equal(ours(few).reshape(-1), reference(few).reshape(-1))
         spent = medians(
-            repeats, ours=ours, reference=lambda: reference(few), xnnpack=lambda: fast(x)  # noqa: B023
+            repeats, ours=ours, reference=lambda: reference(few), xnnpack=lambda: fast(x),  # noqa: B023
+            in_order=in_order,
         )  # fmt: skip
-        each = {n: 1e3 * s / (few if n == "reference" else x).shape[0] for n, s in spent.items()}
+        on_few = ("reference", "in_order")
+        each = {n: 1e3 * s / (few if n in on_few else x).shape[0] for n, s in spent.items()}
         print(
             f"  {path.stem}: {each['ours']:.3f} ms an image; LiteRT's reference kernels "
             f"{each['reference']:.2f}: {each['reference'] / each['ours']:.0f} times as fast; XNNPACK "
-            f"{each['xnnpack']:.3f}: {each['xnnpack'] / each['ours']:.2f} times as fast"
+            f"{each['xnnpack']:.3f}: {each['xnnpack'] / each['ours']:.2f} times as fast; with sums that "
+            f"saturate at 16 bits, in order: {each['in_order']:.2f} ms, "
+            f"{each['in_order'] / each['ours']:.1f} times as long"
         )
 
 

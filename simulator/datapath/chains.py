@@ -331,7 +331,7 @@ def run(
     if way == ANY or not rules.fast:
         any_rounding(flat, channels, numerics, codes)
         return
-    finish = finish_of(np.zeros_like(channels.bias), channels, command.requantize.zero_point)
+    finish = finish_of(np.zeros_like(channels.bias), channels)
     numbers = numbers_of(finish, np.zeros((1, 1, 4), np.int64), command.requantize)
     stage = Stage(finish, way, numbers, 0)
     finished(flat, rows, 0, outputs, stage, numbers[0, 0], numerics, (0, outputs), codes, counts)

@@ -25,32 +25,47 @@ def _eight(value: int) -> ir.Constant:
     return ir.Constant(_WIDE, [value] * 8)
 
 
+def _all_lanes(value: int) -> ir.Constant:
+    return ir.Constant(VECTOR, [value] * LANES)
+
+
 class _Finish(Writer):
     """Over 16 channels at a time, and over the rows of each: double rounding of sums to bytes."""
-
-    def halves(self, address: Any, first: Any) -> list[Any]:
-        """16 numbers of 64 bits from ``first`` on, in two vectors."""
-        start = self.b.add(address, self.b.mul(first, number(8)))
-        return [self.load(_WIDE, self.b.add(start, number(64 * part)), 8) for part in range(2)]
 
     def sixteen(self, address: Any, first: Any) -> Any:
         """16 numbers of 32 bits from ``first`` on."""
         return self.load(VECTOR, self.b.add(address, self.b.mul(first, number(4))), 4)
 
-    def rounded(self, sums: Any, channel: list[Any], limits: list[Any]) -> Any:
-        """16 bytes of 16 sums; ``channel``: bias, multiplier, left, half, away, right."""
+    def high_product(self, left: Any, right: Any) -> Any:
+        """(2 * left * right + 2**31) >> 32 of 16 numbers each: those in even places, and those in odd ones,
+        as numbers of 64 bits, whose middle the shifts bring to their own places."""
         b = self.b
-        bias, multiplier, left, half, away, right = channel
-        shifted = b.shl(b.add(sums, bias), left)
-        parts = []
-        for part in range(2):
-            factors = [b.sext(self.part(v, part * 8, 8), _WIDE) for v in (shifted, multiplier)]
-            once = b.ashr(b.add(b.mul(*factors), _eight(1 << 30)), _eight(31))
-            signs = b.and_(b.ashr(once, _eight(63)), away[part])
-            code = b.ashr(b.add(b.add(once, half[part]), signs), right[part])
-            code = self.larger(code, limits[0])
-            parts.append(b.trunc(self.smaller(code, limits[1]), ir.VectorType(BYTE, 8)))
-        return self.joined(*parts)
+        wide = [b.bitcast(value, _WIDE) for value in (left, right)]
+        up = _eight(32)
+        even = [b.ashr(b.shl(value, up), up) for value in wide]
+        odd = [b.ashr(value, up) for value in wide]
+        half = _eight(1 << 30)
+        low = b.lshr(b.add(b.mul(*even), half), _eight(31))
+        high = b.shl(b.add(b.mul(*odd), half), _eight(1))
+        places = [i if i % 2 == 0 else LANES + i for i in range(LANES)]
+        return b.shuffle_vector(
+            b.bitcast(low, VECTOR), b.bitcast(high, VECTOR),
+            ir.Constant(ir.VectorType(SUM, LANES), places),
+        )  # fmt: skip
+
+    def rounded(self, sums: Any, channel: list[Any], limits: list[Any]) -> Any:
+        """16 bytes of 16 sums; ``channel``: bias, multiplier, left, right, mask; ``limits``: zero point,
+        lowest and highest code less the zero point. What the right shift drops rounds to nearest, ties
+        away from zero."""
+        b = self.b
+        bias, multiplier, left, right, mask = channel
+        zero, low, high = limits
+        once = self.high_product(b.shl(b.add(sums, bias), left), multiplier)
+        negative = b.lshr(once, _all_lanes(31))
+        threshold = b.add(b.lshr(mask, _all_lanes(1)), negative)
+        more = b.zext(b.icmp_signed(">", b.and_(once, mask), threshold), VECTOR)
+        code = self.smaller(self.larger(b.add(b.ashr(once, right), more), low), high)
+        return b.trunc(b.add(code, zero), ir.VectorType(BYTE, LANES))
 
     def put(self, codes: Any, address: Any, left_over: Any) -> None:
         """The first ``left_over`` of 16 codes (all, where it is more); ends the block it is in."""
@@ -70,8 +85,8 @@ class _Finish(Writer):
     def write(self, arguments: Any) -> None:
         b = self.b
         block, block_bytes, rows, columns, numbers, out, out_bytes = arguments
-        *addresses, low, high = self.loads(numbers, 8)
-        limits = [self.all_of(low, 8), self.all_of(high, 8)]
+        *addresses, zero_point, low, high = self.loads(numbers, 7)
+        limits = [self.all_of(b.trunc(limit, SUM)) for limit in (zero_point, low, high)]
         entry = b.block
         outer, inner, next_columns, done = self.blocks("channels", "row", "next", "done")
         zero = number(0)
@@ -79,10 +94,9 @@ class _Finish(Writer):
 
         b.position_at_end(outer)
         first = self.phi(INDEX, zero, entry)
-        channel = [
-            *(self.sixteen(address, first) for address in addresses[:3]),
-            *(self.halves(address, first) for address in addresses[3:]),
-        ]
+        channel = [self.sixteen(address, first) for address in addresses]
+        one = _all_lanes(1)
+        channel.append(b.sub(b.shl(one, channel[-1]), one))
         left_over = b.sub(columns, first)
         sums_start = b.add(block, b.mul(first, number(4)))
         b.branch(inner)
@@ -135,11 +149,10 @@ class _Copy(Writer):
         b.position_at_end(done)
 
 
-# The sums of a block and the bytes to its next row; rows and columns; the address of eight int64 numbers:
-# the addresses of bias, multiplier and left shift (int32), half, away and right shift (int64), from the
-# first channel on and 16 of each at least, then the lowest and the highest code; the codes (bytes) and the
-# bytes to their next row. ``half`` holds the output's zero point, shifted left by ``right``. Equal to
-# ``fixedpoint.requantize.double_rounding``.
+# The sums of a block and the bytes to its next row; rows and columns; the address of seven int64 numbers:
+# the addresses of bias, multiplier, left and right shift (int32, at most 31 bits), from the first channel
+# on and 16 of each at least, then zero point, lowest and highest code less the zero point; the codes
+# (bytes) and the bytes to their next row. Equal to ``fixedpoint.requantize.double_rounding``.
 finish_bytes = loop(_Finish)
 # To an address, from an address, how many bytes (at least 0), the bits to change in each, and from 64 of
 # them to the next where they go to; the rest is not looked at.

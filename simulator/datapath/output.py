@@ -19,19 +19,17 @@ ANY, DOUBLE, UNROUNDED, DOUBLE_BYTES = range(4)
 
 
 class Finish(NamedTuple):
-    """The output stage for each channel: ``bias`` (int32) with whatever is constant in a sum; the rest is
-    of :func:`_double_rounding`."""
+    """The output stage for each channel, int32: ``bias`` with whatever is constant in a sum, and double
+    rounding's multiplier and shifts."""
 
     bias: np.ndarray
     multiplier: np.ndarray
     left: np.ndarray
-    half: np.ndarray  # with the output's zero point, shifted left by ``right``
-    away: np.ndarray
     right: np.ndarray
 
 
 class Stage(NamedTuple):
-    """How a command's sums become codes: ``way`` is the loop, ``numbers`` (groups, blocks, 8) are what
+    """How a command's sums become codes: ``way`` is the loop, ``numbers`` (groups, blocks, 7) are what
     ``finish_bytes`` takes for each block. Sums wrap at ``wrap_bits``, if that is not 0."""
 
     finish: Finish
@@ -40,24 +38,20 @@ class Stage(NamedTuple):
     wrap_bits: int
 
 
-def finish_of(bias: np.ndarray, channels: Channels, zero: int) -> Finish:
+def finish_of(bias: np.ndarray, channels: Channels) -> Finish:
     """Behind the last channel is room for a whole vector."""
     shift = channels.shift if channels.multiplier.any() else np.zeros_like(channels.shift)
-    left, right = np.maximum(shift, 0), np.clip(-shift, 0, 62)
-    half = np.where(right > 0, 1 << np.maximum(right - 1, 0), 0)
-    found = (
-        bias.astype(np.int32), channels.multiplier.astype(np.int32), left.astype(np.int32),
-        half + (zero << np.minimum(right, 31)), np.where(right > 0, -1, 0), right,
-    )  # fmt: skip
-    return Finish(*(np.concatenate([part, np.zeros(LANES, part.dtype)]) for part in found))
+    found = bias, channels.multiplier, np.clip(shift, 0, 31), np.clip(-shift, 0, 31)
+    return Finish(*(np.concatenate([f, np.zeros(LANES, f.dtype)]).astype(np.int32) for f in found))
 
 
 def numbers_of(finish: Finish, blocks: np.ndarray, stage: Requantize) -> np.ndarray:
     """``blocks`` (groups, blocks, 4): the first channel of each is its first number."""
-    found = np.zeros((*blocks.shape[:2], 8), np.int64)
+    found = np.zeros((*blocks.shape[:2], 7), np.int64)
     for place, part in enumerate(finish):
         found[..., place] = part.ctypes.data + part.itemsize * blocks[..., 0]
-    found[..., 6:] = stage.clamp_min, stage.clamp_max
+    zero = stage.zero_point
+    found[..., 4:] = zero, stage.clamp_min - zero, stage.clamp_max - zero
     return found
 
 
@@ -73,20 +67,18 @@ def way_of(numerics: Numerics, channels: int, out: np.dtype) -> int:
 
 @jit
 def _double_rounding(block, rows, columns, finish, numerics, out):
-    """Double rounding of a block of sums; without a branch, so that it vectorises.
-
-    ``away`` is -1 where there is a right shift: the second rounding's ties go away from zero. Equal to
-    ``fixedpoint.requantize.double_rounding``.
-    """
-    low, high = np.int64(numerics.clamp_min), np.int64(numerics.clamp_max)
+    """Double rounding of a block of sums; without a branch, so that it vectorises. The second rounding's
+    ties go away from zero. Equal to ``fixedpoint.requantize.double_rounding``."""
+    zero, low, high = numerics.zero_point, numerics.clamp_min, numerics.clamp_max
     for r in range(rows):
         sums, codes = block[r], out[r]
         for c in range(columns):
             total = np.int32(sums[c] + finish.bias[c])
             shifted = np.int64(np.int32(total << finish.left[c]))
-            product = (shifted * np.int64(finish.multiplier[c]) + (1 << 30)) >> 31
-            rounded = product + finish.half[c] + ((product >> 63) & finish.away[c])
-            codes[c] = min(max(rounded >> finish.right[c], low), high)
+            once = (shifted * np.int64(finish.multiplier[c]) + (1 << 30)) >> 31
+            mask = (np.int64(1) << finish.right[c]) - 1
+            more = np.int64((once & mask) > (mask >> 1) + (once < 0))
+            codes[c] = min(max((once >> finish.right[c]) + more + zero, low), high)
 
 
 @jit
@@ -148,7 +140,6 @@ def finished(block, count, first, columns, stage, number, numerics, place, out, 
     elif stage.way == DOUBLE:
         own = Finish(
             bias, finish.multiplier[first : first + columns], finish.left[first : first + columns],
-            finish.half[first : first + columns], finish.away[first : first + columns],
             finish.right[first : first + columns],
         )  # fmt: skip
         _double_rounding(block, count, columns, own, numerics, codes)

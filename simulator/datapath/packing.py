@@ -136,7 +136,7 @@ def pack(
     packed[:] = joined
     pixel = nest.groups * nest.k * size
     layout = Layout(height, width, pixel, size, flip, command.ifmap_offset, form.steps)
-    finish = finish_of(bias, channels, command.requantize.zero_point)
+    finish = finish_of(bias, channels)
     return Packed(
         packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.nbytes, finish,
         depthwise, matrix, tiles, numbers_of(finish, form.blocks, command.requantize),

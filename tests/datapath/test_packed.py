@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from random_devices import compile_tightly
 from random_layers import LAYERS
 
-from simulator.datapath import packed, packing
+from simulator.datapath import output, packed, packing
 from simulator.datapath.counts import EXCESS, FIRST, NEVER, OVERFLOWS, new_counts
 from simulator.datapath.machine import Machine, Values
 from simulator.datapath.matmul import Channels, Numerics, run_sums
@@ -63,10 +63,64 @@ def test_layers_give_the_same_bits_on_every_unit(
             found[unit] = machine.run(layer.inputs)
         for unit in FAST:
             assert found[unit].counts == found[PORTABLE].counts
-            for output, values in found[unit].outputs.items():
-                expected = found[PORTABLE].outputs[output]
+            for name_of, values in found[unit].outputs.items():
+                expected = found[PORTABLE].outputs[name_of]
                 np.testing.assert_array_equal(values, expected, f"{unit}, seed {seed}")
     assert used > 20 or name == "batch_matmul"
+
+
+@needs_unit
+@pytest.mark.parametrize("out_type", [np.int8, np.uint8, np.int16])
+def test_output_stage_at_the_extremes(out_type: type) -> None:
+    """Sums up to the ends of int32, and next to the ties of the second rounding."""
+    rng, rows, columns = np.random.default_rng(3), 48, 37
+    finish_at = REQUANTIZERS["double_rounding"].apply
+    info = np.iinfo(out_type)
+    for turn in range(60):
+        shift = rng.integers(-31, 1, columns) if turn % 3 else rng.integers(0, 8, columns)
+        multiplier = rng.integers(1 << 30, 1 << 31, columns)
+        multiplier[:4] = (1 << 30, (1 << 31) - 1, (1 << 30) + 1, 0)
+        reach = (1 << 31) >> np.maximum(shift, 0)
+        sums = rng.integers(-reach, reach, (rows, columns))
+        sums[0], sums[1] = -reach, reach - 1
+        # A sum that the first rounding takes to k + 1/2 of the second, or next to it.
+        ties = ((rng.integers(-300, 300, (20, columns)) * 2 + 1) << np.maximum(-shift - 1, 0)) * 2
+        near = ties + rng.integers(-2, 3, ties.shape)
+        sums[2:22] = np.clip(near, -reach, reach - 1)
+        bias = rng.integers(-(1 << 31), 1 << 31, columns).astype(np.int32)
+        zero = int(rng.choice([info.min, info.max, 0, 3]))
+        stage = Requantize("double_rounding", "m", "s", zero, int(info.min), int(info.max))
+        channels = Channels(bias.astype(np.int64), multiplier, shift, np.zeros((0, 0), np.int64))
+        finish = output.finish_of(bias, channels)
+        blocks = np.zeros((1, 1, 4), np.int64)
+        numbers = output.numbers_of(finish, blocks, stage)
+        kind = KINDS["double_rounding"]
+        numerics = Numerics(
+            0, 0, 0, 32, False, 0, 4, kind, kind, columns, zero, int(info.min), int(info.max), 32, 1
+        )
+        way = output.way_of(numerics, columns, np.dtype(out_type))
+        assert (way == output.DOUBLE_BYTES) == (np.dtype(out_type).itemsize == 1)
+        room = np.zeros(rows * columns + 16, np.int32)
+        block = room[: rows * columns].reshape(rows, columns)
+        block[:] = (sums - bias).astype(np.int32)  # wraps, and so does the sum with the bias
+        made = np.zeros((rows, columns), out_type)
+        whole = output.Stage(finish, way, numbers, 0)
+        output.finished(
+            block,
+            rows,
+            0,
+            columns,
+            whole,
+            numbers[0, 0],
+            numerics,
+            (0, columns),
+            made,
+            new_counts(),
+        )
+        for r, c in np.ndindex(rows, columns):
+            given = (np.int64(v) for v in (sums[r, c], multiplier[c], shift[c]))
+            code = zero + int(finish_at(*given))
+            assert made[r, c] == min(max(code, info.min), info.max), (sums[r, c], shift[c])
 
 
 @st.composite

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import numpy as np
@@ -70,3 +71,39 @@ def broadcast(values: np.ndarray, out: np.ndarray) -> np.ndarray:
     ones = (1,) * (out.ndim - values.ndim)
     shape = (values.shape[0], *ones, *values.shape[1:])
     return np.broadcast_to(values.reshape(shape), out.shape).reshape(-1)
+
+
+# Elements from which on it pays to know the result of every pair of bytes, and how many tables are kept.
+_MANY, _KEPT = 1 << 17, 64
+_tables: dict[Hashable, np.ndarray] = {}
+
+
+@jit
+def _look_up_pairs(a, b, table, out):
+    """``a`` and ``b`` of unsigned bytes, ``table`` of 2**16; flat."""
+    for i in range(a.size):
+        out[i] = table[(np.int64(a[i]) << 8) | np.int64(b[i])]
+
+
+def pairwise(
+    compute: Callable[[np.ndarray, np.ndarray, np.ndarray], None], key: Hashable,
+    a: np.ndarray, b: np.ndarray, out: np.ndarray,
+) -> None:  # fmt: skip
+    """``compute(a, b, out)``, all flat, where an element of ``out`` depends on the two at its place alone.
+
+    Many bytes are looked up in a table that is made once; ``key`` says what of.
+    """
+    if a.size < _MANY or {a.itemsize, b.itemsize, out.itemsize} != {1}:
+        compute(a, b, out)
+        return
+    key = key, a.dtype, b.dtype, out.dtype
+    table = _tables.get(key)
+    if table is None:
+        every = np.arange(256, dtype=np.uint8)
+        table = np.zeros(1 << 16, out.dtype)
+        pairs = np.repeat(every, 256).view(a.dtype), np.tile(every, 256).view(b.dtype)
+        compute(*pairs, table)
+        if len(_tables) >= _KEPT:
+            _tables.clear()
+        _tables[key] = table
+    _look_up_pairs(a.view(np.uint8), b.view(np.uint8), table, out)

@@ -8,6 +8,7 @@ from simulator.datapath.functions._common import (
     broadcast,
     code_of,
     kind_at,
+    pairwise,
     rounding_of,
     scaling_of,
 )
@@ -57,12 +58,19 @@ def run_sum(command: Vector, inputs: list[np.ndarray], out: np.ndarray, sign: in
     a, b = broadcast(inputs[0], out), broadcast(inputs[1], out)
     operands = scaling_of(command, "_1"), scaling_of(command, "_2")
     left, kind_out = command.parameter("left_shift"), command.parameter("kind_out")
-    rounding, scaling = rounding_of(command), scaling_of(command, "_out")
-    if {rounding.kind, rounding.kind_rest, kind_out} == {DOUBLE_ROUNDING}:
-        _sum_double_rounding(a, b, operands, left, sign, scaling, code_of(command), out.reshape(-1))
-        return
-    output = (sign, kind_out, scaling)
-    _sum(a, b, operands, left, rounding, output, code_of(command), out.reshape(-1))
+    rounding, scaling, code = rounding_of(command), scaling_of(command, "_out"), code_of(command)
+
+    def compute(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        if {rounding.kind, rounding.kind_rest, kind_out} == {DOUBLE_ROUNDING}:
+            _sum_double_rounding(a, b, operands, left, sign, scaling, code, out)
+        else:
+            output = sign, kind_out, scaling
+            _sum(a, b, operands, left, rounding, output, code, out)
+
+    if rounding.kind == rounding.kind_rest:
+        pairwise(compute, ("sum", sign, command.parameters), a, b, out.reshape(-1))
+    else:
+        compute(a, b, out.reshape(-1))
 
 
 def run(command: Vector, inputs: list[np.ndarray], out: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.datapath.functions._common import Scaling, broadcast, code_of
+from simulator.datapath.functions._common import Scaling, broadcast, code_of, pairwise
 from simulator.fixedpoint.rescale import rescaled
 from simulator.jit import jit
 from simulator.program.commands import Vector
@@ -22,7 +22,10 @@ def _mul(a, b, zero_points, kind, scaling, code, out):
 def run(command: Vector, inputs: list[np.ndarray], out: np.ndarray) -> None:
     zero_points = command.parameter("zero_point_1"), command.parameter("zero_point_2")
     scaling = Scaling(0, command.parameter("multiplier"), command.parameter("shift"))
-    _mul(
-        broadcast(inputs[0], out), broadcast(inputs[1], out), zero_points,
-        command.parameter("kind"), scaling, code_of(command), out.reshape(-1),
-    )  # fmt: skip
+    kind, code = command.parameter("kind"), code_of(command)
+
+    def compute(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+        _mul(a, b, zero_points, kind, scaling, code, out)
+
+    a, b = broadcast(inputs[0], out), broadcast(inputs[1], out)
+    pairwise(compute, ("mul", command.parameters), a, b, out.reshape(-1))

@@ -158,7 +158,7 @@ def _announce_compilation() -> None:
     }
     state = cache_state()
     if state != "warm":
-        print(f"npusim: compiling the kernels, 10 to 20 s; {words[state]}", file=sys.stderr)
+        print(f"npusim: compiling the kernels, up to a minute; {words[state]}", file=sys.stderr)
 
 
 def _run(args: argparse.Namespace) -> int:

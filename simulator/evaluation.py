@@ -25,7 +25,7 @@ from simulator.result import Accuracy
 from simulator.workload import Dataset
 
 Progress = Callable[[int], object]
-_BATCH_BYTES = 1 << 28  # of the machine's memories, for all samples run at once
+_BATCH_BYTES = 1 << 27  # of what the machine keeps of all samples run at once
 _SAVE_EVERY_S = 5.0
 _HASHED = 1 << 24  # bytes of samples at a time
 _COUNTS = [f.name for f in fields(CommandCounts)]

@@ -104,8 +104,11 @@ class Machine:
         }
 
     def samples_within(self, limit_bytes: int) -> int:
-        """How many samples at once keep the machine's memories within ``limit_bytes``; at least 1."""
-        return max(1, limit_bytes // sum(region_bytes(self.program).values()))
+        """How many samples at once keep the machine's memories, and the operands and result of a command,
+        within ``limit_bytes``; at least 1."""
+        specs = [p.spec for p in self.program.placements.values()]
+        largest = max(spec.elements * spec.container.itemsize for spec in specs)
+        return max(1, limit_bytes // (sum(region_bytes(self.program).values()) + 3 * largest))
 
     def run(
         self,

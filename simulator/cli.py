@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from simulator.cli_arguments import parser
 from simulator.errors import NpusimError, UsageError
 
 if TYPE_CHECKING:
@@ -22,119 +23,6 @@ if TYPE_CHECKING:
     from simulator.workload import Dataset
 
 _OK, _DIFFERENT, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="npusim",
-        description="Bits, cycles and picojoules of a quantized model on an edge NPU.",
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser("run", help="run a model on a device")
-    run.add_argument("model", help="a model file, or the name of a catalogue model (e.g. digits)")
-    run.add_argument("--device", required=True, help="a shipped device's name, or a .toml file")
-    run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
-    run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
-    run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")
-    run.add_argument(
-        "--inputs", default="auto", help="how samples become codes: auto, codes, pixels, real"
-    )
-    run.add_argument(
-        "--carry-state", action="store_true",
-        help="what the model remembers goes on from sample to sample of --data, as in a stream",
-    )  # fmt: skip
-    run.add_argument(
-        "--weight-bits", type=int, metavar="N",
-        help="2 to 8: requantize the model's weights to so many bits",
-    )  # fmt: skip
-    run.add_argument(
-        "--accumulator-bits", type=int, metavar="N", help="8 to 64, in place of the device's"
-    )
-    run.add_argument(
-        "--overflow", choices=["wrap", "saturate"], help="of accumulators, in place of the device's"
-    )
-    run.add_argument(
-        "--psum-bits", type=int, metavar="N",
-        help="8 to 64, of sums within the array, in place of the device's",
-    )  # fmt: skip
-    run.add_argument(
-        "--precision-scaling", choices=["none", "fused", "bit_serial"],
-        help="what PEs do with narrower operands, in place of what the device's do",
-    )  # fmt: skip
-    run.add_argument(
-        "--accumulators", action="store_true",
-        help="a table of how wide accumulators must be: on --data, and by proof from the weights",
-    )  # fmt: skip
-    run.add_argument(
-        "--label-offset", type=int, default=0, metavar="N",
-        help="the class of a sample of --data is its label + N (1 where a model's class 0 is none)",
-    )  # fmt: skip
-    run.add_argument(
-        "--resume", metavar="FILE",
-        help="keep what is done of --data in FILE, and go on from it where it is there already",
-    )  # fmt: skip
-    run.add_argument(
-        "--threads", type=int, metavar="N", help="for --data; default: one for each processor"
-    )
-    run.add_argument("--layers", action="store_true", help="more columns for every layer")
-    run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
-    _add_profile(run, "the one the file's format stands for")
-    _add_verify(commands.add_parser(
-        "verify", help="compare every tensor with a reference runtime or another profile"
-    ))  # fmt: skip
-    compiled = commands.add_parser("compile", help="print the program of a model on a device")
-    compiled.add_argument("model")
-    compiled.add_argument("--device", required=True)
-    compiled.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
-    compiled.add_argument("--graph", action="store_true", help="print the graph instead")
-    _add_profile(compiled, "the one the file's format stands for")
-    vectors = commands.add_parser("vectors", help="write test vectors for an operator's kernels")
-    vectors.add_argument("operator", help="in lower case, e.g. conv_2d")
-    vectors.add_argument("-o", "--output", metavar="FILE", help="default: OPERATOR_PROFILE.npz")
-    _add_profile(vectors, "tflite")
-    vectors.add_argument("--count", type=int, default=100, metavar="N", help="default: %(default)s")
-    vectors.add_argument("--seed", type=int, default=0, help="of the random cases")
-    devices = commands.add_parser("devices", help="list devices, or one with its sources")
-    devices.add_argument("name", nargs="?")
-    devices.add_argument(
-        "--schema", action="store_true", help="print the JSON Schema of device files"
-    )
-    commands.add_parser("ops", help="list operators and their rules")
-    profiles = commands.add_parser(
-        "profiles", help="list numeric profiles and how each operator's arithmetic is known"
-    )
-    profiles.add_argument("--markdown", action="store_true", help="the table as Markdown")
-    commands.add_parser("models", help="list models known by name")
-    return parser
-
-
-def _add_profile(parser: argparse.ArgumentParser, default: str) -> None:
-    parser.add_argument(
-        "--profile", metavar="NAME", help=f"arithmetic to compute in; default: {default}"
-    )
-
-
-def _add_verify(verify: argparse.ArgumentParser) -> None:
-    verify.add_argument("model")
-    verify.add_argument(
-        "--against", metavar="NAME",
-        help="litert, litert-xnnpack, litert-ruy, onnxruntime, qonnx, or a profile; default: by the file's "
-        "format",
-    )  # fmt: skip
-    verify.add_argument("--device", default="edge-stick", help="default: %(default)s")
-    verify.add_argument(
-        "--samples", type=int, default=100, metavar="N", help="default: %(default)s"
-    )
-    verify.add_argument("--data", help="use these samples rather than random ones")
-    verify.add_argument("--inputs", default="auto", help="how samples become codes, as for run")
-    verify.add_argument("--seed", type=int, default=0, help="of the random inputs")
-    verify.add_argument(
-        "--explain", nargs=2, metavar=("NODE", "INDEX"),
-        help="instead, how one element came about, step by step: --explain conv1/Relu 0,3,2,5",
-    )  # fmt: skip
-    verify.add_argument("--sample", type=int, metavar="N", help="of --explain; default: 0")
-    verify.add_argument("--json", metavar="OUT", help="also write the comparison (- for stdout)")
-    _add_profile(verify, "the runtime's, or the file's")
 
 
 @contextmanager
@@ -343,7 +231,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    args = _parser().parse_args(arguments)
+    args = parser().parse_args(arguments)
     try:
         with _interruptible():
             code = _COMMANDS[args.command](args)

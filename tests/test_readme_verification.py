@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from simulator import cli
+from simulator import cli, cli_arguments
 from simulator.crosscheck.runtimes import RUNTIMES
 from simulator.report.profiles import BEGIN, END
 from simulator.vectors.generate import _LAYOUT
@@ -42,7 +42,7 @@ def test_its_commands_parse() -> None:
     commands = [line for line in lines if line.startswith("npusim ")]
     assert len(commands) >= 2
     for line in commands:
-        args = cli._parser().parse_args(shlex.split(line)[1:])
+        args = cli_arguments.parser().parse_args(shlex.split(line)[1:])
         assert args.command == "verify"
         assert args.against is None or args.against in RUNTIMES
 

@@ -123,8 +123,8 @@ class Machine:
 
         ``widths``: look at every sum, how wide an accumulator it takes (each product is done twice).
 
-        Samples that have nothing to do with each other are shared out among ``threads``; no number
-        depends on how many there are.
+        Samples that have nothing to do with each other are shared out among ``threads``, and so are the
+        pixels of large products where threads are left over; no number depends on how many there are.
 
         Samples of a program with states follow each other: each starts with what the one before it
         left, the first with ``states`` (by default the program's first values). Without ``carry`` they
@@ -137,7 +137,7 @@ class Machine:
         runs = []
         for sample in range(next(iter(inputs.values())).shape[0]):
             one = {name: values[sample : sample + 1] for name, values in inputs.items()}
-            runs.append(self._run(one, wanted, known, widths))
+            runs.append(self._run(one, wanted, known, widths, threads))
             known = dict(runs[-1].states)
         return _joined(runs)
 
@@ -148,7 +148,7 @@ class Machine:
         samples = next(iter(inputs.values())).shape[0]
         parts = min(threads, samples)
         if parts <= 1:
-            return self._run(inputs, wanted, states, widths)
+            return self._run(inputs, wanted, states, widths, threads)
         while len(self._others) < parts - 1:
             other = copy(self)  # its products, but a memory of its own
             other._memory, other._others = None, []
@@ -156,7 +156,14 @@ class Machine:
         borders = [samples * i // parts for i in range(parts + 1)]
         with ThreadPoolExecutor(parts) as pool:
             runs = [
-                pool.submit(machine._run, _between(inputs, start, end), wanted, states, widths)
+                pool.submit(
+                    machine._run,
+                    _between(inputs, start, end),
+                    wanted,
+                    states,
+                    widths,
+                    threads // parts,
+                )
                 for machine, start, end in zip(
                     [self, *self._others], borders, borders[1:], strict=False
                 )
@@ -165,7 +172,7 @@ class Machine:
 
     def _run(
         self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray],
-        widths: bool,
+        widths: bool, threads: int,
     ) -> Values:  # fmt: skip
         program = self.program
         places = program.placements
@@ -180,7 +187,7 @@ class Machine:
             memory.write(places[name], inputs[name])
         counts = []
         for index, command in enumerate(program.commands):
-            count = self._execute(index, command, memory, widths)
+            count = self._execute(index, command, memory, widths, threads)
             counts.append(count)
             if command.ofmap in wanted:
                 kept[command.ofmap] = memory.read(places[command.ofmap])
@@ -195,7 +202,9 @@ class Machine:
             self._memory.forget()
         return self._memory
 
-    def _execute(self, index: int, command: Command, memory: Memory, widths: bool) -> CommandCounts:
+    def _execute(
+        self, index: int, command: Command, memory: Memory, widths: bool, threads: int
+    ) -> CommandCounts:
         places = self.program.placements
         operands = [memory.operand(places[name], slot) for slot, name in enumerate(command.inputs)]
         out = memory.result(places[command.ofmap])
@@ -205,10 +214,10 @@ class Machine:
             for sample in range(out.shape[0]):
                 made = _weights(inner, operands[1][sample])
                 product = _prepare(self.program, command, made)
-                parts.append(_run_product(product, operands[0][sample], out[sample], widths))
+                parts.append(_run_product(product, operands[0][sample], out[sample], widths, 1))
             counts = reduce(CommandCounts.joined, parts)
         elif isinstance(inner, Matmul):
-            counts = _run_product(self._products[index], operands[0], out, widths)
+            counts = _run_product(self._products[index], operands[0], out, widths, threads)
         elif isinstance(inner, Vector):
             run_vector(inner, operands, out)
         else:
@@ -349,7 +358,7 @@ def _largest(
 
 
 def _run_product(
-    product: _Product, ifmap: np.ndarray, out: np.ndarray, widths: bool
+    product: _Product, ifmap: np.ndarray, out: np.ndarray, widths: bool, threads: int
 ) -> CommandCounts:
     """Fill ``out``."""
     p, nest = product, product.command.nest
@@ -358,7 +367,9 @@ def _run_product(
     counts = new_counts()
     counts[tally.MACS] = macs(nest) // nest.batch * x.shape[0]
     if p.packed is not None:
-        packed.run(p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y, counts)
+        packed.run(
+            p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y, counts, threads
+        )
     elif p.chains is not None:
         chains.run(p.chains, p.command, p.channels, p.numerics, x, y, counts)
     else:

@@ -15,9 +15,13 @@ wrap at 32 bits on the way; the final ones fit.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
 import numpy as np
 
 from simulator.datapath import amx
+from simulator.datapath.counts import EXCESS, FIRST, OVERFLOWS, new_counts
 from simulator.datapath.llvm import LANES
 from simulator.datapath.llvm_bytes import copy_bytes
 from simulator.datapath.llvm_products import (
@@ -41,7 +45,7 @@ from simulator.datapath.output import ANY, UNROUNDED, Stage, any_rounding, finis
 from simulator.datapath.packing import BYTES, MOST_VECTORS, WORDS, Layout, Packed, aligned
 from simulator.jit import jit
 from simulator.program.commands import Matmul
-from simulator.program.nest import untiled
+from simulator.program.nest import macs, untiled
 
 # Rows of a block, by the size of operands and the vectors that hold its columns.
 _ROWS = tuple(
@@ -58,6 +62,8 @@ _MATRIX_BYTES = 1 << 18
 _MOST_MATRIX_ROWS = 64
 # Bytes of a row that tiles take before they go on to the next rows: of 32 columns they stay in the first.
 _TILE_BYTES = 1024
+# Multiply-accumulates from which on it pays to start a thread.
+_WORK_OF_A_THREAD = 1 << 22
 
 
 @jit
@@ -149,7 +155,7 @@ def _less(sums, rows, columns, spread, totals):
 
 
 @jit
-def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, out, counts):
+def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, window, out, counts):
     """As :func:`run_packed`, of one input and one output channel in each group."""
     layout, spread, ones, stage = packed
     first, columns, vectors, _ = blocks[0, 0]
@@ -159,10 +165,11 @@ def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, out
     pixels, bytes_ = nest.out_h * nest.out_w, 4 * sums.shape[1]
     base, offsets, places = weights.ctypes.data, starts.ctypes.data, rows.ctypes.data
     target, other = sums.ctypes.data, totals.ctypes.data
+    begin, end, first_row = window
     for sample in range(x.shape[0]):
         _fill(image, x[sample], nest, layout)
-        for pixel in range(0, pixels, _STRIP):
-            count = min(_STRIP, pixels - pixel)
+        for pixel in range(begin, end, _STRIP):
+            count = min(_STRIP, end - pixel)
             _windows(image, nest, layout, pixel, count, rows)
             for r in range(0, count, PIXELS):
                 at = places + 8 * r
@@ -177,7 +184,7 @@ def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, out
                     )  # fmt: skip
             if spread != 0:
                 _less(sums, count, columns, spread, totals)
-            place = (sample * pixels + pixel) * out.shape[2], out.shape[2]
+            place = (first_row + sample * pixels + pixel) * out.shape[2], out.shape[2]
             codes = out[sample, pixel : pixel + count]
             finished(
                 sums, count, first, columns, stage, stage.numbers[0, 0], numerics, place,
@@ -264,10 +271,11 @@ def run_tiles(x, room, weights, blocks, tiles, packed, numerics, first_row, out,
 
 
 @jit
-def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, first_row, out, counts):
+def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, window, out, counts):
     """The whole command: ``x`` (samples, in_h, in_w, channels) of codes, as unsigned bytes where operands
     are bytes; ``out`` (samples, pixels, channels); ``image`` is the padded image with its padding in
-    place. ``first_row``: how many rows of ``out`` come before."""
+    place. ``window``: the first pixel of a sample to make, where they end, and how many rows of the
+    command come before ``out``."""
     layout, spread, ones, stage = packed
     size = layout.size
     rows = np.zeros(_STRIP, np.int64)
@@ -276,10 +284,11 @@ def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, first_
     pixels, stretches = nest.out_h * nest.out_w, starts.shape[1]
     base, places = weights.ctypes.data, rows.ctypes.data
     target, other = sums.ctypes.data, totals.ctypes.data
+    begin, end, first_row = window
     for sample in range(x.shape[0]):
         _fill(image, x[sample], nest, layout)
-        for pixel in range(0, pixels, _STRIP):
-            count = min(_STRIP, pixels - pixel)
+        for pixel in range(begin, end, _STRIP):
+            count = min(_STRIP, end - pixel)
             _windows(image, nest, layout, pixel, count, rows)
             place = (first_row + sample * pixels + pixel) * out.shape[2], out.shape[2]
             for g in range(blocks.shape[0]):
@@ -306,9 +315,12 @@ def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, first_
 
 def run(
     packed: Packed, command: Matmul, channels: Channels, numerics: Numerics, never_overflows: bool,
-    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
+    x: np.ndarray, out: np.ndarray, counts: np.ndarray, threads: int = 1,
 ) -> None:  # fmt: skip
-    """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; overflows are added to ``counts``."""
+    """Fill ``out`` (samples, out_h, out_w, channels) from ``x``; overflows are added to ``counts``.
+
+    ``threads`` share the pixels of large products.
+    """
     nest = command.nest
     stage = Stage(
         packed.finish, way_of(numerics, nest.groups * nest.n, out.dtype), packed.numbers,
@@ -316,31 +328,61 @@ def run(
     )  # fmt: skip
     if stage.way == ANY:
         sums, last = np.zeros(out.shape, np.int32), nest.groups * nest.n
-        _run(packed, stage._replace(way=UNROUNDED), command, numerics, x, sums, counts)
+        whole = stage._replace(way=UNROUNDED)
+        _shared(packed, whole, command, numerics, x, sums, counts, threads)
         any_rounding(sums.reshape(-1, last), channels, numerics, out.reshape(-1, last))
     else:
-        _run(packed, stage, command, numerics, x, out, counts)
+        _shared(packed, stage, command, numerics, x, out, counts, threads)
+
+
+def _shared(
+    packed: Packed, stage: Stage, command: Matmul, numerics: Numerics, x: np.ndarray, out: np.ndarray,
+    counts: np.ndarray, threads: int,
+) -> None:  # fmt: skip
+    nest = command.nest
+    rows = x.shape[0] * nest.out_h * nest.out_w if packed.matrix else nest.out_h * nest.out_w
+    strips = -(-rows // _STRIP)
+    work = macs(nest) // nest.batch * x.shape[0]
+    parts = min(threads, strips, max(1, work // _WORK_OF_A_THREAD))
+    borders = [min(strips * i // parts * _STRIP, rows) for i in range(parts + 1)]
+
+    def part(window: tuple[int, int]) -> np.ndarray:
+        own = new_counts()
+        _run(packed, stage, command, numerics, window, x, out, own)
+        return own
+
+    windows = list(pairwise(borders))
+    if parts == 1:
+        found = [part(windows[0])]
+    else:
+        with ThreadPoolExecutor(parts) as pool:
+            found = list(pool.map(part, windows))
+    for own in found:
+        counts[OVERFLOWS] += own[OVERFLOWS]
+        counts[FIRST] = min(counts[FIRST], own[FIRST])
+        counts[EXCESS] = max(counts[EXCESS], own[EXCESS])
 
 
 def _run(
-    packed: Packed, stage: Stage, command: Matmul, numerics: Numerics, x: np.ndarray, out: np.ndarray,
-    counts: np.ndarray,
+    packed: Packed, stage: Stage, command: Matmul, numerics: Numerics, window: tuple[int, int],
+    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
+    """The pixels of ``window`` of all samples, or of a matrix those rows."""
     nest, layout = command.nest._replace(batch=1), packed.layout
     rest = layout, packed.spread, packed.ones, stage
     operands = x.view(np.uint8) if layout.size == BYTES else x
     if packed.matrix:
-        _run_matrix(packed, rest, command, numerics, operands, out, counts)
+        _run_matrix(packed, rest, command, numerics, window, operands, out, counts)
         return
     image = _image(layout, layout.height * layout.width * layout.pixel_bytes)
     image.fill((command.pad_code + layout.flip) % 256 if layout.size == BYTES else
                command.pad_code - command.ifmap_offset)  # fmt: skip
     rows = out.reshape(out.shape[0], -1, out.shape[-1])
-    common = operands, image, packed.weights, packed.blocks, packed.starts, rest, nest
-    if packed.depthwise:
-        run_depthwise(*common, numerics, rows, counts)
-    else:
-        run_packed(*common, numerics, 0, rows, counts)
+    kernel = run_depthwise if packed.depthwise else run_packed
+    kernel(
+        operands, image, packed.weights, packed.blocks, packed.starts, rest, nest, numerics,
+        (*window, 0), rows, counts,
+    )  # fmt: skip
 
 
 def _image(layout: Layout, size_bytes: int) -> np.ndarray:
@@ -349,8 +391,8 @@ def _image(layout: Layout, size_bytes: int) -> np.ndarray:
 
 
 def _run_matrix(
-    packed: Packed, rest: tuple, command: Matmul, numerics: Numerics, x: np.ndarray, out: np.ndarray,
-    counts: np.ndarray,
+    packed: Packed, rest: tuple, command: Matmul, numerics: Numerics, window: tuple[int, int],
+    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
     """The rows of all samples, as many at once as the caches hold."""
     layout = packed.layout
@@ -358,8 +400,9 @@ def _run_matrix(
     row_bytes = depth * layout.size
     rows, codes = x.reshape(-1, depth), out.reshape(-1, out.shape[-1])
     most = min(max(_MATRIX_BYTES // row_bytes, amx.BLOCK), _MOST_MATRIX_ROWS)
-    whole = rows.shape[0] // most * most
-    for start, end, size in ((0, whole, most), (whole, rows.shape[0], rows.shape[0] - whole)):
+    first, last = window
+    whole = first + (last - first) // most * most
+    for start, end, size in ((first, whole, most), (whole, last, last - whole)):
         if start == end:
             continue
         part = rows[start:end].reshape(-1, size, depth)
@@ -376,5 +419,5 @@ def _run_matrix(
         flat = layout._replace(height=1, width=size, pixel_bytes=row_bytes)
         run_packed(
             part[:, None], image, packed.weights, packed.blocks, packed.starts, (flat, *rest[1:]),
-            nest, numerics, start, target, counts,
+            nest, numerics, (0, size, start), target, counts,
         )  # fmt: skip

@@ -128,7 +128,7 @@ def nests(draw: st.DrawFn) -> Nest:
     """Any convolution, its padding as large as one likes; or a product of matrices."""
     size = st.integers(1, 9)
     if draw(st.booleans()):
-        out = draw(st.integers(1, 40)), draw(size)
+        out = draw(st.integers(1, 40)), draw(size)  # of several strips, too
         k, n = draw(st.integers(1, 700)), draw(st.integers(1, 150))
         return untiled(out=out, n=n, k=k, ifmap=out)
     depthwise = draw(st.booleans())
@@ -175,10 +175,13 @@ def _on_every_unit(
             if size == 0:
                 continue
             ready = packing.pack(command, weights, channels, size, x.dtype.kind == "i")
-        made, counted = np.zeros_like(expected), new_counts()
-        packed.run(ready, command, channels, numerics, never, x, made, counted)
-        np.testing.assert_array_equal(made, expected, unit)
-        assert counted[OVERFLOWS:].tolist() == counts[OVERFLOWS:].tolist()
+        for threads in (1, 3):
+            made, counted = np.zeros_like(expected), new_counts()
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(packed, "_WORK_OF_A_THREAD", 1)
+                packed.run(ready, command, channels, numerics, never, x, made, counted, threads)
+            np.testing.assert_array_equal(made, expected, unit)
+            assert counted[OVERFLOWS:].tolist() == counts[OVERFLOWS:].tolist()
         done += 1
     return done
 

@@ -207,8 +207,9 @@ class Machine:
     ) -> CommandCounts:
         places = self.program.placements
         operands = [memory.operand(places[name], slot) for slot, name in enumerate(command.inputs)]
-        out = memory.result(places[command.ofmap])
-        inner, counts = _inner(command), CommandCounts(0, out.size, 0)
+        inner = _inner(command)
+        out = memory.result(places[command.ofmap], zeros=not isinstance(inner, Matmul))
+        counts = CommandCounts(0, out.size, 0)
         if isinstance(inner, Matmul) and inner.weights_made:
             parts = []
             for sample in range(out.shape[0]):

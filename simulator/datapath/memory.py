@@ -74,12 +74,14 @@ class Memory:
         size = self.samples * place.spec.size_bytes
         return self._read(place, self._lent(slot, size))
 
-    def result(self, place: Placement) -> np.ndarray:
-        """Zeros of a tensor's form, (samples, *shape), in room of its own until the next is asked for."""
+    def result(self, place: Placement, zeros: bool = True) -> np.ndarray:
+        """Room of a tensor's form, (samples, *shape), until the next is asked for; ``zeros`` unless
+        whoever asks fills it all."""
         spec, container = place.spec, place.spec.container
         size = self.samples * spec.elements * container.itemsize
         room = self._lent(-1, size)[:size]
-        room.fill(0)
+        if zeros:
+            room.fill(0)
         return room.view(container).reshape(self.samples, *spec.shape)
 
     def read(self, place: Placement) -> np.ndarray:

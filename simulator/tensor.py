@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class TensorSpec:
         if any(d < 1 for d in self.shape):
             raise ModelError("tensor", f"shape {list(self.shape)}", "dimensions of at least 1")
 
-    @property
+    @cached_property
     def bits(self) -> int:
         return int(self.dtype[1:])
 
@@ -48,11 +49,11 @@ class TensorSpec:
         """Whether elements are float32 numbers rather than codes."""
         return self.dtype == "f32"
 
-    @property
+    @cached_property
     def elements(self) -> int:
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def size_bytes(self) -> int:
         """Bytes when packed without gaps: a 4-bit element costs half a byte."""
         return (self.elements * self.bits + 7) // 8
@@ -71,7 +72,7 @@ class TensorSpec:
             return 1
         return (1 << (self.bits - 1)) - 1 if self.signed else (1 << self.bits) - 1
 
-    @property
+    @cached_property
     def container(self) -> np.dtype:
         """Smallest numpy type that holds an element."""
         if self.real:

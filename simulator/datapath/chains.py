@@ -334,4 +334,4 @@ def run(
     finish = finish_of(np.zeros_like(channels.bias), channels)
     numbers = numbers_of(finish, np.zeros((1, 1, 4), np.int64), command.requantize)
     stage = Stage(finish, way, numbers, 0)
-    finished(flat, rows, 0, outputs, stage, numbers[0, 0], numerics, (0, outputs), codes, counts)
+    finished(flat, rows, 0, outputs, stage, numbers[0, 0], (0, outputs), codes, counts)

@@ -85,6 +85,7 @@ class _Product:
     numerics: Numerics
     never_overflows: bool
     bound: int  # of any sum
+    macs: int  # of one image
     sum_type: type
     packed: packing.Packed | None
     chains: chains.Chains | None  # where the order of additions matters
@@ -326,7 +327,17 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
         signed = ifmap.container.kind == "i"
         ready = packing.pack(inner, weights, channels, size, signed) if size else None
     return _Product(
-        inner, weights, taps, channels, numerics, never_overflows, bound, sum_type, ready, in_order
+        inner,
+        weights,
+        taps,
+        channels,
+        numerics,
+        never_overflows,
+        bound,
+        macs(nest) // nest.batch,
+        sum_type,
+        ready,
+        in_order,
     )
 
 
@@ -366,7 +377,7 @@ def _run_product(
     x = ifmap.reshape(-1, nest.in_h, nest.in_w, nest.groups * nest.k)
     y = out.reshape(-1, nest.out_h, nest.out_w, nest.groups * nest.n)
     counts = new_counts()
-    counts[tally.MACS] = macs(nest) // nest.batch * x.shape[0]
+    counts[tally.MACS] = p.macs * x.shape[0]
     if p.packed is not None:
         packed.run(
             p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y, counts, threads

@@ -66,10 +66,11 @@ def way_of(numerics: Numerics, channels: int, out: np.dtype) -> int:
 
 
 @jit
-def _double_rounding(block, rows, columns, finish, numerics, out):
+def _double_rounding(block, rows, columns, finish, number, out):
     """Double rounding of a block of sums; without a branch, so that it vectorises. The second rounding's
     ties go away from zero. Equal to ``fixedpoint.requantize.double_rounding``."""
-    zero, low, high = numerics.zero_point, numerics.clamp_min, numerics.clamp_max
+    zero = number[4]
+    low, high = zero + number[5], zero + number[6]
     for r in range(rows):
         sums, codes = block[r], out[r]
         for c in range(columns):
@@ -122,7 +123,7 @@ def _wrap(block, rows, columns, bias, bits, place, counts):
 
 
 @jit
-def finished(block, count, first, columns, stage, number, numerics, place, out, counts):
+def finished(block, count, first, columns, stage, number, place, out, counts):
     """The output stage, not any one, of ``count`` rows of int32 sums into their columns of ``out``.
 
     ``number``: the block's row of the stage's numbers; ``place`` as in :func:`_wrap`.
@@ -142,6 +143,6 @@ def finished(block, count, first, columns, stage, number, numerics, place, out, 
             bias, finish.multiplier[first : first + columns], finish.left[first : first + columns],
             finish.right[first : first + columns],
         )  # fmt: skip
-        _double_rounding(block, count, columns, own, numerics, codes)
+        _double_rounding(block, count, columns, own, number, codes)
     else:
         _unrounded(block, count, columns, bias, codes)

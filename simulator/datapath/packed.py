@@ -45,7 +45,7 @@ from simulator.datapath.output import ANY, UNROUNDED, Stage, any_rounding, finis
 from simulator.datapath.packing import BYTES, MOST_VECTORS, WORDS, Layout, Packed, aligned
 from simulator.jit import jit
 from simulator.program.commands import Matmul
-from simulator.program.nest import macs, untiled
+from simulator.program.nest import macs
 
 # Rows of a block, by the size of operands and the vectors that hold its columns.
 _ROWS = tuple(
@@ -155,7 +155,7 @@ def _less(sums, rows, columns, spread, totals):
 
 
 @jit
-def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, window, out, counts):
+def run_depthwise(x, image, weights, blocks, starts, packed, nest, window, out, counts):
     """As :func:`run_packed`, of one input and one output channel in each group."""
     layout, spread, ones, stage = packed
     first, columns, vectors, _ = blocks[0, 0]
@@ -187,7 +187,7 @@ def run_depthwise(x, image, weights, blocks, starts, packed, nest, numerics, win
             place = (first_row + sample * pixels + pixel) * out.shape[2], out.shape[2]
             codes = out[sample, pixel : pixel + count]
             finished(
-                sums, count, first, columns, stage, stage.numbers[0, 0], numerics, place,
+                sums, count, first, columns, stage, stage.numbers[0, 0], place,
                 codes, counts,
             )  # fmt: skip
 
@@ -217,7 +217,7 @@ def _multiply_tiles(left, right, right_bytes, steps, sums, padded, columns):
 
 
 @jit
-def run_tiles(x, room, weights, blocks, tiles, packed, numerics, first_row, out, counts):
+def run_tiles(x, room, weights, blocks, tiles, packed, first_row, out, counts):
     """A product of matrices: ``x`` (chunks, rows, bytes) unsigned, ``out`` (chunks, rows, channels).
 
     ``room``: for the rows as whole tiles, [16 rows][step of 64 bytes][row][64 bytes], and for their sums.
@@ -264,14 +264,14 @@ def run_tiles(x, room, weights, blocks, tiles, packed, numerics, first_row, out,
             if not direct:
                 place = (first_row + chunk * rows) * out.shape[2], out.shape[2]
                 finished(
-                    sums, rows, first, columns, stage, stage.numbers[0, j], numerics,
+                    sums, rows, first, columns, stage, stage.numbers[0, j],
                     place, out[chunk], counts,
                 )  # fmt: skip
     amx.release()
 
 
 @jit
-def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, window, out, counts):
+def run_packed(x, image, weights, blocks, starts, packed, nest, window, out, counts):
     """The whole command: ``x`` (samples, in_h, in_w, channels) of codes, as unsigned bytes where operands
     are bytes; ``out`` (samples, pixels, channels); ``image`` is the padded image with its padding in
     place. ``window``: the first pixel of a sample to make, where they end, and how many rows of the
@@ -308,7 +308,7 @@ def run_packed(x, image, weights, blocks, starts, packed, nest, numerics, window
                     if spread != 0:
                         _less(sums, count, columns, spread, totals[:, :1])
                     finished(
-                        sums, count, first, columns, stage, stage.numbers[g, j], numerics,
+                        sums, count, first, columns, stage, stage.numbers[g, j],
                         place, out[sample, pixel : pixel + count], counts,
                     )  # fmt: skip
 
@@ -321,58 +321,58 @@ def run(
 
     ``threads`` share the pixels of large products.
     """
-    nest = command.nest
-    stage = Stage(
-        packed.finish, way_of(numerics, nest.groups * nest.n, out.dtype), packed.numbers,
-        0 if never_overflows else numerics.accumulator_bits,
-    )  # fmt: skip
-    if stage.way == ANY:
-        sums, last = np.zeros(out.shape, np.int32), nest.groups * nest.n
-        whole = stage._replace(way=UNROUNDED)
-        _shared(packed, whole, command, numerics, x, sums, counts, threads)
-        any_rounding(sums.reshape(-1, last), channels, numerics, out.reshape(-1, last))
+    way = way_of(numerics, out.shape[-1], out.dtype)
+    wrap_bits = 0 if never_overflows else numerics.accumulator_bits
+    loop = UNROUNDED if way == ANY else way
+    stage = Stage(packed.finish, loop, packed.numbers, wrap_bits)
+    sums = np.zeros(out.shape, np.int32) if way == ANY else out
+    if threads > 1:
+        _shared(packed, stage, command, x, sums, counts, threads)
     else:
-        _shared(packed, stage, command, numerics, x, out, counts, threads)
+        _run(packed, stage, command, (0, _rows(packed, x)), x, sums, counts)
+    if way == ANY:
+        last = out.shape[-1]
+        any_rounding(sums.reshape(-1, last), channels, numerics, out.reshape(-1, last))
+
+
+def _rows(packed: Packed, x: np.ndarray) -> int:
+    """Pixels of a sample, or of a matrix the rows of all of them."""
+    pixels = packed.nest.out_h * packed.nest.out_w
+    return x.shape[0] * pixels if packed.matrix else pixels
 
 
 def _shared(
-    packed: Packed, stage: Stage, command: Matmul, numerics: Numerics, x: np.ndarray, out: np.ndarray,
+    packed: Packed, stage: Stage, command: Matmul, x: np.ndarray, out: np.ndarray,
     counts: np.ndarray, threads: int,
 ) -> None:  # fmt: skip
-    nest = command.nest
-    rows = x.shape[0] * nest.out_h * nest.out_w if packed.matrix else nest.out_h * nest.out_w
+    rows = _rows(packed, x)
     strips = -(-rows // _STRIP)
-    work = macs(nest) // nest.batch * x.shape[0]
+    work = macs(packed.nest) * x.shape[0]
     parts = min(threads, strips, max(1, work // _WORK_OF_A_THREAD))
     borders = [min(strips * i // parts * _STRIP, rows) for i in range(parts + 1)]
 
     def part(window: tuple[int, int]) -> np.ndarray:
         own = new_counts()
-        _run(packed, stage, command, numerics, window, x, out, own)
+        _run(packed, stage, command, window, x, out, own)
         return own
 
-    windows = list(pairwise(borders))
-    if parts == 1:
-        found = [part(windows[0])]
-    else:
-        with ThreadPoolExecutor(parts) as pool:
-            found = list(pool.map(part, windows))
-    for own in found:
-        counts[OVERFLOWS] += own[OVERFLOWS]
-        counts[FIRST] = min(counts[FIRST], own[FIRST])
-        counts[EXCESS] = max(counts[EXCESS], own[EXCESS])
+    with ThreadPoolExecutor(parts) as pool:
+        for own in pool.map(part, pairwise(borders)):
+            counts[OVERFLOWS] += own[OVERFLOWS]
+            counts[FIRST] = min(counts[FIRST], own[FIRST])
+            counts[EXCESS] = max(counts[EXCESS], own[EXCESS])
 
 
 def _run(
-    packed: Packed, stage: Stage, command: Matmul, numerics: Numerics, window: tuple[int, int],
-    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
+    packed: Packed, stage: Stage, command: Matmul, window: tuple[int, int], x: np.ndarray,
+    out: np.ndarray, counts: np.ndarray,
 ) -> None:  # fmt: skip
     """The pixels of ``window`` of all samples, or of a matrix those rows."""
-    nest, layout = command.nest._replace(batch=1), packed.layout
+    layout = packed.layout
     rest = layout, packed.spread, packed.ones, stage
     operands = x.view(np.uint8) if layout.size == BYTES else x
     if packed.matrix:
-        _run_matrix(packed, rest, command, numerics, window, operands, out, counts)
+        _run_matrix(packed, rest, window, operands, out, counts)
         return
     image = _image(layout, layout.height * layout.width * layout.pixel_bytes)
     image.fill((command.pad_code + layout.flip) % 256 if layout.size == BYTES else
@@ -380,7 +380,7 @@ def _run(
     rows = out.reshape(out.shape[0], -1, out.shape[-1])
     kernel = run_depthwise if packed.depthwise else run_packed
     kernel(
-        operands, image, packed.weights, packed.blocks, packed.starts, rest, nest, numerics,
+        operands, image, packed.weights, packed.blocks, packed.starts, rest, packed.nest,
         (*window, 0), rows, counts,
     )  # fmt: skip
 
@@ -391,12 +391,12 @@ def _image(layout: Layout, size_bytes: int) -> np.ndarray:
 
 
 def _run_matrix(
-    packed: Packed, rest: tuple, command: Matmul, numerics: Numerics, window: tuple[int, int],
-    x: np.ndarray, out: np.ndarray, counts: np.ndarray,
+    packed: Packed, rest: tuple, window: tuple[int, int], x: np.ndarray, out: np.ndarray,
+    counts: np.ndarray,
 ) -> None:  # fmt: skip
     """The rows of all samples, as many at once as the caches hold."""
-    layout = packed.layout
-    depth = command.nest.kernel_h * command.nest.kernel_w * command.nest.k
+    layout, nest = packed.layout, packed.nest
+    depth = nest.kernel_h * nest.kernel_w * nest.k
     row_bytes = depth * layout.size
     rows, codes = x.reshape(-1, depth), out.reshape(-1, out.shape[-1])
     most = min(max(_MATRIX_BYTES // row_bytes, amx.BLOCK), _MOST_MATRIX_ROWS)
@@ -411,13 +411,13 @@ def _run_matrix(
         if packed.tiles:
             room = image, aligned(-(-size // amx.BLOCK) * amx.BLOCK * _BLOCK_BYTES)
             run_tiles(
-                part, room, packed.weights, packed.blocks, amx.configuration(), rest, numerics,
-                start, target, counts,
+                part, room, packed.weights, packed.blocks, amx.configuration(), rest, start, target,
+                counts,
             )  # fmt: skip
             continue
-        nest = untiled(out=(1, size), n=command.nest.n, k=depth, ifmap=(1, size))
+        row = packed.row._replace(out_w=size, in_w=size)
         flat = layout._replace(height=1, width=size, pixel_bytes=row_bytes)
         run_packed(
             part[:, None], image, packed.weights, packed.blocks, packed.starts, (flat, *rest[1:]),
-            nest, numerics, (0, size, start), target, counts,
+            row, (0, size, start), target, counts,
         )  # fmt: skip

@@ -18,7 +18,7 @@ from simulator.datapath.matmul import Channels
 from simulator.datapath.output import Finish, finish_of, numbers_of
 from simulator.datapath.units import AMX, AVX2, PORTABLE, chosen_unit
 from simulator.program.commands import Matmul
-from simulator.program.nest import Nest
+from simulator.program.nest import Nest, untiled
 from simulator.tensor import TensorSpec
 
 MOST_VECTORS = 4  # of the columns of a block
@@ -50,6 +50,7 @@ class Packed:
     ``blocks``: (first channel, columns, vectors, offset of its bytes) of each block of output channels,
     (blocks, 4) for each group; ``starts`` (groups, stretches) of each group's window in the image.
     ``spread``: W; ``ones``: offset of weights of 1, to sum ``a``. A ``depthwise`` one has a block of all.
+    ``nest``: the command's, of a batch of 1; ``row``: of a matrix, that of one of its rows.
     """
 
     weights: np.ndarray
@@ -63,6 +64,8 @@ class Packed:
     matrix: bool
     tiles: bool
     numbers: np.ndarray
+    nest: Nest
+    row: Nest
 
 
 def aligned(size: int) -> np.ndarray:
@@ -140,6 +143,7 @@ def pack(
     return Packed(
         packed, form.blocks, form.starts, layout, zero, joined.size - form.ones.nbytes, finish,
         depthwise, matrix, tiles, numbers_of(finish, form.blocks, command.requantize),
+        nest._replace(batch=1), untiled(out=(1, 1), n=nest.n, k=nest.k, ifmap=(1, 1)),
     )  # fmt: skip
 
 

@@ -112,7 +112,6 @@ def test_output_stage_at_the_extremes(out_type: type) -> None:
             columns,
             whole,
             numbers[0, 0],
-            numerics,
             (0, columns),
             made,
             new_counts(),

@@ -164,8 +164,10 @@ class _Store:
         counts = tuple(
             CommandCounts(**{n: int(v) for n, v in zip(_COUNTS, row, strict=True)}) for row in table
         )
-        states = {n: content[f"state {i}"] for i, n in enumerate(self.program.states)}
-        return _Done(predictions, counts, states if key["carry_state"] else None)
+        states = None
+        if key["carry_state"]:
+            states = {n: content[f"state {i}"] for i, n in enumerate(self.program.states)}
+        return _Done(predictions, counts, states)
 
     def save_now_and_then(self, done: _Done) -> None:
         if time.monotonic() - self.saved >= _SAVE_EVERY_S:

@@ -159,8 +159,7 @@ def _sums(command: Command, program: Program, counts: CommandCounts | None) -> d
     """How a command's sums fit, as fields of its layer."""
     enough, array = _enough_bits(command, program), program.device.array
     if counts is None:
-        ruled_out = enough <= min(array.sum_bits, array.accumulator_bits)
-        return {"accumulator_bits": enough, "overflows": 0 if ruled_out else None}
+        return {"accumulator_bits": enough, "overflows": 0 if enough <= array.sum_bits else None}
     first = None
     if counts.first_overflow >= 0:
         spec = program.placements[command.ofmap].spec

@@ -75,7 +75,8 @@ def test_a_run_goes_on_where_it_stopped(
     assert (seen(result), again) == (whole, [60])
 
 
-def test_streams_go_on_with_what_they_remember(tmp_path: Path) -> None:
+@pytest.mark.parametrize("carry_state", [True, False])
+def test_streams_go_on_with_what_they_remember(carry_state: bool, tmp_path: Path) -> None:
     path = SHARED / "wake_word" / "okay_nabu.tflite"
     if not path.is_file():
         pytest.skip(f"needs {path.name}, which is not part of the project")
@@ -83,7 +84,7 @@ def test_streams_go_on_with_what_they_remember(tmp_path: Path) -> None:
     spec = model.spec(model.inputs[0])
     x = np.random.default_rng(0).integers(-128, 128, (24, *spec.shape[1:])).astype(np.int8)
     data = Dataset("frames", x, np.zeros(24, np.int64))
-    options = {"inputs": "codes", "carry_state": True}
+    options = {"inputs": "codes", "carry_state": carry_state}
     expected = simulate(model, device, data, **options)
     kept = tmp_path / "run.npz"
 

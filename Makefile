@@ -8,12 +8,12 @@ BIN := $(VENV)/bin
 SECONDS ?= 600
 FORMATS ?= tflite onnx
 
-.PHONY: demo test lint types contracts tests portable golden bench fuzz clean
+.PHONY: demo test lint types contracts tests portable emulated golden bench fuzz clean
 
 demo: $(VENV)/.demo
 	$(BIN)/npusim run digits --device wear --data digits
 
-test: lint types contracts tests portable golden
+test: lint types contracts tests portable emulated golden
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,6 +31,10 @@ tests: $(VENV)/.dev
 # What computes values, once more on the loops that any processor has.
 portable: $(VENV)/.dev
 	NPUSIM_KERNELS=portable $(BIN)/python -m pytest -n auto --dist loadscope tests/datapath tests/models
+
+# The loops for processors that this one may not be, their instructions written out.
+emulated: $(VENV)/.dev
+	PYTHONPATH=tests $(BIN)/python -m pytest -p emulated_units tests/datapath/test_packed.py
 
 # The hand-worked cases once more without compilation: the same source must give the same integers.
 golden: $(VENV)/.dev

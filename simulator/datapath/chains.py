@@ -24,11 +24,10 @@ from simulator.datapath.llvm_chains import (
     chain_wrapping,
     chain_wrapping_across,
 )
-from simulator.datapath.matmul import Channels, Numerics
+from simulator.datapath.matmul import Channels, Numerics, any_rounding, entering
 from simulator.datapath.output import (
     ANY,
     Stage,
-    any_rounding,
     finish_of,
     finished,
     numbers_of,
@@ -79,15 +78,15 @@ class Chains:
 
 
 @jit
-def _place(image, x, nest, offset, rules):
-    """What enters the PEs of ``x`` (in_h, in_w, channels) into the padded image, flat."""
+def _place(image, x, nest, rules):
+    """``x`` (in_h, in_w, channels) into the padded image, flat."""
     first = max(0, -nest.pad_left)
     last = min(nest.in_w, rules.width - nest.pad_left)
     for iy in range(max(0, -nest.pad_top), min(nest.in_h, rules.height - nest.pad_top)):
         for ix in range(first, last):
             at = ((iy + nest.pad_top) * rules.width + ix + nest.pad_left) * rules.channels
             for c in range(rules.channels):
-                image[at + c] = np.int64(x[iy, ix, c]) - offset
+                image[at + c] = x[iy, ix, c]
 
 
 @jit
@@ -177,10 +176,11 @@ def _tally(sums, count, columns, rules, place, counts):
 
 
 @jit
-def run_chains(x, image, taps, rules, bias, nest, offset, block, sums, counts):
-    """The sums of a whole command: ``x`` (samples, in_h, in_w, channels); ``taps``: weights, offsets,
-    lengths, blocks and limits; ``block`` (levels, _STRIP, 16). ``sums`` (samples, pixels, channels) are
-    narrowed, and of no pixels where only what is counted is asked for."""
+def run_chains(x, image, taps, rules, bias, nest, first_sample, block, sums, counts):
+    """The sums of a whole command: ``x`` (samples, in_h, in_w, channels) as it enters the PEs, from
+    ``first_sample`` on; ``taps``: weights, offsets, lengths, blocks and limits; ``block`` (levels, _STRIP,
+    16). ``sums`` (samples, pixels, channels) are narrowed, and of no pixels where only what is counted is
+    asked for."""
     weights, offsets, lengths, blocks, limits = taps
     rows = np.zeros(_STRIP, np.int64)
     pixels, channels = nest.out_h * nest.out_w, nest.groups * nest.n
@@ -189,7 +189,7 @@ def run_chains(x, image, taps, rules, bias, nest, offset, block, sums, counts):
     down, across = nest.stride_h * rules.width * rules.channels, nest.stride_w * rules.channels
     size = _BYTES if rules.fast else 1  # of a step in the image
     for sample in range(x.shape[0]):
-        _place(image, x[sample], nest, offset, rules)
+        _place(image, x[sample], nest, rules)
         for pixel in range(0, pixels, _STRIP):
             count = min(_STRIP, pixels - pixel)
             for g in range(blocks.shape[0]):
@@ -208,7 +208,8 @@ def run_chains(x, image, taps, rules, bias, nest, offset, block, sums, counts):
                     else:
                         for r in range(count):
                             _chain(image, rows[r], offsets, lengths, weights[g, j], rules, block, r)
-                    element = (sample * pixels + pixel) * channels + first
+                    place = (first_sample + sample) * pixels + pixel
+                    element = place * channels + first
                     _tally(block, count, columns, rules, (element, channels), counts)
                     if sums.shape[1] > 0:
                         for r in range(count):
@@ -313,25 +314,29 @@ def run(
         command.pad_code - command.ifmap_offset, np.int32,
     )  # fmt: skip
     block = np.zeros((LEVELS, _STRIP, LANES), np.int32 if rules.fast else np.int64)
-    rows, outputs = x.shape[0] * nest.out_h * nest.out_w, nest.groups * nest.n
-    # Behind the last sums is room for what the output stage reads beyond them.
-    held = 0 if out is None else rows * outputs
-    room = np.zeros(held + LANES, block.dtype)
-    sums = room[:held].reshape(x.shape[0], held // (x.shape[0] * outputs), outputs)
+    outputs = nest.groups * nest.n
     taps = (
         chains.weights, chains.offsets, chains.lengths, chains.blocks,
         _limits(rules, chains.lengths.size),
     )  # fmt: skip
-    offset = command.ifmap_offset
-    run_chains(x, image, taps, rules, channels.bias, nest, offset, block, sums, counts)
-    if out is None:
-        return
-    flat, codes = sums.reshape(rows, outputs), out.reshape(rows, outputs)
-    way = way_of(numerics, outputs, out.dtype)
-    if way == ANY or not rules.fast:
-        any_rounding(flat, channels, numerics, codes)
-        return
+    way = ANY if out is None or not rules.fast else way_of(numerics, outputs, out.dtype)
     finish = finish_of(np.zeros_like(channels.bias), channels)
     numbers = numbers_of(finish, np.zeros((1, 1, 4), np.int64), command.requantize)
     stage = Stage(finish, way, numbers, 0)
-    finished(flat, rows, 0, outputs, stage, numbers[0, 0], (0, outputs), codes, counts)
+    for first, part in entering(command, x):
+        pixels = 0 if out is None else nest.out_h * nest.out_w
+        rows = len(part) * pixels
+        # Behind the last sums is room for what the output stage reads beyond them.
+        flat = np.zeros(rows * outputs + LANES, block.dtype)[: rows * outputs]
+        sums = flat.reshape(len(part), pixels, outputs)
+        run_chains(part, image, taps, rules, channels.bias, nest, first, block, sums, counts)
+        if out is None:
+            continue
+        codes = out[first : first + len(part)].reshape(rows, outputs)
+        if way == ANY:
+            any_rounding(flat.reshape(codes.shape), channels, numerics, codes)
+            continue
+        place = 0, outputs
+        finished(
+            flat.reshape(codes.shape), rows, 0, outputs, stage, numbers[0, 0], place, codes, counts
+        )

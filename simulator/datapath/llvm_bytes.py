@@ -15,10 +15,12 @@ from simulator.datapath.llvm import (
     Writer,
     loop,
     number,
+    processor_has,
 )
 
 _WIDE = ir.VectorType(INDEX, LANES // 2)
 _COPIED = 64  # bytes at a time
+_MASKS = ("avx512bw", "avx512vl")  # to store some bytes of a vector
 
 
 def _eight(value: int) -> ir.Constant:
@@ -39,11 +41,15 @@ class _Finish(Writer):
     def high_product(self, left: Any, right: Any) -> Any:
         """(2 * left * right + 2**31) >> 32 of 16 numbers each: those in even places, and those in odd ones,
         as numbers of 64 bits, whose middle the shifts bring to their own places."""
-        b = self.b
-        wide = [b.bitcast(value, _WIDE) for value in (left, right)]
-        up = _eight(32)
-        even = [b.ashr(b.shl(value, up), up) for value in wide]
-        odd = [b.ashr(value, up) for value in wide]
+        b, up = self.b, _eight(32)
+        # Even places are widened from where they are, odd ones from where they are moved to: a shift would
+        # do, but LLVM makes one multiplication of 32 by 32 bits of this form only.
+        moved = ir.Constant(ir.VectorType(SUM, LANES), [i | 1 for i in range(LANES)])
+        odd_ones = [b.shuffle_vector(value, value, moved) for value in (left, right)]
+        even, odd = (
+            [b.ashr(b.shl(b.bitcast(value, _WIDE), up), up) for value in values]
+            for values in ((left, right), odd_ones)
+        )
         half = _eight(1 << 30)
         low = b.lshr(b.add(b.mul(*even), half), _eight(31))
         high = b.shl(b.add(b.mul(*odd), half), _eight(1))
@@ -76,15 +82,35 @@ class _Finish(Writer):
         self.store(codes, address)
         b.branch(after)
         b.position_at_end(cut)
-        many = self.all_of(b.trunc(left_over, SUM))
-        mask = b.icmp_signed("<", ir.Constant(VECTOR, list(range(LANES))), many)
-        self.masked_store(codes, address, mask)
+        if processor_has(*_MASKS):
+            many = self.all_of(b.trunc(left_over, SUM))
+            mask = b.icmp_signed("<", ir.Constant(VECTOR, list(range(LANES))), many)
+            self.masked_store(codes, address, mask)
+        else:
+            self.put_in_parts(codes, address, left_over)
         b.branch(after)
         b.position_at_end(after)
+
+    def put_in_parts(self, codes: Any, address: Any, left_over: Any) -> None:
+        """Fewer than 16 codes, as 8, 4, 2 and 1 of them, by way of memory of their own."""
+        b = self.b
+        self.store(codes, self.room)
+        for count in (8, 4, 2, 1):
+            there, after = self.blocks("part", "rest")
+            bit = b.and_(left_over, number(count))
+            b.cbranch(b.icmp_signed("!=", bit, number(0)), there, after)
+            b.position_at_end(there)
+            before = b.and_(left_over, number(-2 * count))
+            part = self.load(ir.IntType(8 * count), b.add(self.room, before))
+            self.store(part, b.add(address, before))
+            b.branch(after)
+            b.position_at_end(after)
 
     def write(self, arguments: Any) -> None:
         b = self.b
         block, block_bytes, rows, columns, numbers, out, out_bytes = arguments
+        with b.goto_entry_block():
+            self.room = b.ptrtoint(b.alloca(ir.VectorType(BYTE, LANES)), INDEX)
         *addresses, zero_point, low, high = self.loads(numbers, 7)
         limits = [self.all_of(b.trunc(limit, SUM)) for limit in (zero_point, low, high)]
         entry = b.block
@@ -156,4 +182,4 @@ class _Copy(Writer):
 finish_bytes = loop(_Finish)
 # To an address, from an address, how many bytes (at least 0), the bits to change in each, and from 64 of
 # them to the next where they go to; the rest is not looked at.
-copy_bytes = loop(_Copy, "avx512bw", "avx512vl")
+copy_bytes = loop(_Copy, *_MASKS)

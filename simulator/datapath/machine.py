@@ -12,11 +12,11 @@ from functools import reduce
 import numpy as np
 
 from simulator.dataflows import grid_of
-from simulator.datapath import chains, packed, packing
+from simulator.datapath import chains, matmul, packed, packing
 from simulator.datapath import counts as tally
 from simulator.datapath.counts import new_counts, width_of
 from simulator.datapath.functions import run_vector
-from simulator.datapath.matmul import Channels, Numerics, run_sums
+from simulator.datapath.matmul import Channels, Numerics
 from simulator.datapath.memory import Memory, region_bytes
 from simulator.datapath.move import run_move
 from simulator.fixedpoint import thresholds
@@ -80,15 +80,13 @@ class _Product:
 
     command: Matmul
     weights: np.ndarray
-    taps: np.ndarray
     channels: Channels
     numerics: Numerics
     never_overflows: bool
     bound: int  # of any sum
     macs: int  # of one image
-    sum_type: type
-    packed: packing.Packed | None
-    chains: chains.Chains | None  # where the order of additions matters
+    # Chains where the order of additions matters.
+    way: packing.Packed | chains.Chains | matmul.Sums
 
 
 class Machine:
@@ -304,10 +302,6 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
     bound = _bound(inner, program, weights)
     if bound >= 1 << EXACT_BITS:
         raise AssertionError(f"{inner.name}: sums up to {bound} do not fit the datapath's int64")
-    nest = inner.nest
-    taps = np.zeros((0, 0, 0), weights.dtype)
-    if nest.n == nest.k == 1:
-        taps = np.ascontiguousarray(weights[..., 0, 0].transpose(1, 2, 0))
     stage = inner.requantize
     multiplier, shift = program.constants[stage.multiplier], program.constants[stage.shift]
     table = np.zeros((0, 0), np.int64)
@@ -316,29 +310,17 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
     channels = Channels(program.constants[inner.bias], multiplier, shift, table)
     never_overflows = bound < 1 << (numerics.accumulator_bits - 1)
     sum_type = np.int32 if bound < 1 << 31 else np.int64
-    ready = in_order = None
     ifmap = program.placements[inner.ifmap].spec
+    size = packing.operand_size(inner, weights, ifmap, sum_type)
     if not _any_order(program, inner, weights, numerics, bound):
-        in_order = chains.chains_of(
-            inner, weights, numerics, True, _largest(program, inner, weights, numerics, bound)
-        )
-    elif not inner.weights_made:
-        size = packing.operand_size(inner, weights, ifmap, sum_type)
-        signed = ifmap.container.kind == "i"
-        ready = packing.pack(inner, weights, channels, size, signed) if size else None
-    return _Product(
-        inner,
-        weights,
-        taps,
-        channels,
-        numerics,
-        never_overflows,
-        bound,
-        macs(nest) // nest.batch,
-        sum_type,
-        ready,
-        in_order,
-    )
+        largest = _largest(program, inner, weights, numerics, bound)
+        way = chains.chains_of(inner, weights, numerics, True, largest)
+    elif size > 0 and not inner.weights_made:
+        way = packing.pack(inner, weights, channels, size, ifmap.container.kind == "i")
+    else:
+        way = matmul.sums_of(inner, weights, sum_type)
+    of_an_image = macs(inner.nest) // inner.nest.batch
+    return _Product(inner, weights, channels, numerics, never_overflows, bound, of_an_image, way)
 
 
 def _any_order(
@@ -378,17 +360,14 @@ def _run_product(
     y = out.reshape(-1, nest.out_h, nest.out_w, nest.groups * nest.n)
     counts = new_counts()
     counts[tally.MACS] = p.macs * x.shape[0]
-    if p.packed is not None:
-        packed.run(
-            p.packed, p.command, p.channels, p.numerics, p.never_overflows, x, y, counts, threads
-        )
-    elif p.chains is not None:
-        chains.run(p.chains, p.command, p.channels, p.numerics, x, y, counts)
+    rest = p.command, p.channels, p.numerics
+    if isinstance(p.way, packing.Packed):
+        packed.run(p.way, *rest, p.never_overflows, x, y, counts, threads)
+    elif isinstance(p.way, chains.Chains):
+        chains.run(p.way, *rest, x, y, counts)
     else:
-        one = nest._replace(batch=1)  # the batch joins the samples
-        sums = np.zeros((nest.tile_h * nest.tile_w, nest.tile_g * nest.tile_n), p.sum_type)
-        counts[tally.MACS] = 0
-        run_sums(x, p.weights, p.taps, p.channels, one, p.numerics, sums, y, counts)
+        counts[tally.MACS] = 0  # its tiles are counted
+        matmul.run(p.way, *rest, x, y, counts)
     psum_bits = accumulator_bits = 0
     if widths:
         psum_bits, accumulator_bits = _widths(p, x)

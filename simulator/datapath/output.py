@@ -9,12 +9,12 @@ import numpy as np
 from simulator.datapath.counts import count_overflow
 from simulator.datapath.llvm import LANES
 from simulator.datapath.llvm_bytes import finish_bytes
-from simulator.datapath.matmul import Channels, Numerics, code_of_sum
+from simulator.datapath.matmul import Channels, Numerics
 from simulator.fixedpoint.requantize import DOUBLE_ROUNDING, NONE
 from simulator.jit import jit
 from simulator.program.commands import Requantize
 
-# The loops of output stages. ``ANY`` is two: sums as they are, then ``any_rounding`` of all of them.
+# The loops of output stages. ``ANY`` is two: sums as they are, then ``matmul.any_rounding`` of all.
 ANY, DOUBLE, UNROUNDED, DOUBLE_BYTES = range(4)
 
 
@@ -89,15 +89,6 @@ def _unrounded(block, rows, columns, bias, out):
         sums, codes = block[r], out[r]
         for c in range(columns):
             codes[c] = np.int32(sums[c] + bias[c])
-
-
-@jit
-def any_rounding(sums, channels, numerics, out):
-    """Any output stage, of narrowed sums (rows, channels) into ``out``: a loop of its own, so that what
-    most products do without is not compiled with them."""
-    for r in range(sums.shape[0]):
-        for c in range(sums.shape[1]):
-            out[r, c] = code_of_sum(np.int64(sums[r, c]), c, numerics, channels)
 
 
 @jit

@@ -40,8 +40,8 @@ from simulator.datapath.llvm_products import (
     words_4,
     words_depthwise,
 )
-from simulator.datapath.matmul import Channels, Numerics
-from simulator.datapath.output import ANY, UNROUNDED, Stage, any_rounding, finished, way_of
+from simulator.datapath.matmul import Channels, Numerics, any_rounding
+from simulator.datapath.output import ANY, UNROUNDED, Stage, finished, way_of
 from simulator.datapath.packing import BYTES, MOST_VECTORS, WORDS, Layout, Packed, aligned
 from simulator.jit import jit
 from simulator.program.commands import Matmul
@@ -325,7 +325,8 @@ def run(
     wrap_bits = 0 if never_overflows else numerics.accumulator_bits
     loop = UNROUNDED if way == ANY else way
     stage = Stage(packed.finish, loop, packed.numbers, wrap_bits)
-    sums = np.zeros(out.shape, np.int32) if way == ANY else out
+    codes = out.view(np.int8) if out.itemsize == 1 else out  # one loop for both kinds of bytes
+    sums = np.zeros(out.shape, np.int32) if way == ANY else codes
     if threads > 1:
         _shared(packed, stage, command, x, sums, counts, threads)
     else:

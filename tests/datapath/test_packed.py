@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from random_devices import compile_tightly
 from random_layers import LAYERS
 
-from simulator.datapath import output, packed, packing
+from simulator.datapath import matmul, output, packed, packing
 from simulator.datapath.counts import EXCESS, FIRST, NEVER, OVERFLOWS, new_counts
 from simulator.datapath.machine import Machine, Values
-from simulator.datapath.matmul import Channels, Numerics, run_sums
+from simulator.datapath.matmul import Channels, Numerics
 from simulator.datapath.units import PORTABLE, VARIABLE, available_units, chosen_unit
 from simulator.errors import UsageError
 from simulator.fixedpoint.requantize import KINDS, REQUANTIZERS
@@ -59,7 +59,7 @@ def test_layers_give_the_same_bits_on_every_unit(
         for unit in available_units():
             monkeypatch.setenv(VARIABLE, unit)
             machine = Machine(program)
-            used += any(p.packed or p.chains for p in machine._products.values())
+            used += any(not isinstance(p.way, matmul.Sums) for p in machine._products.values())
             found[unit] = machine.run(layer.inputs)
         for unit in FAST:
             assert found[unit].counts == found[PORTABLE].counts
@@ -223,11 +223,10 @@ def test_any_nest(nest: Nest, x_type: str, w_type: str, kind: str, bits: int, se
     )  # fmt: skip
     exact = sums_written_out(nest, x, weights, offsets, bias)
     never = bool(np.abs(exact).max() < 1 << (bits - 1))
-    taps = np.zeros((0, 0, 0), weights.dtype)
     portable = np.zeros(exact.shape, np.int32 if kind == "none" else np.int8)
     counts = new_counts()
-    sums = np.zeros((nest.out_h * nest.out_w, outputs), np.int64)
-    run_sums(x, weights, taps, channels, nest, numerics, sums, portable, counts)
+    sums = matmul.sums_of(command, weights, np.int64)
+    matmul.run(sums, command, channels, numerics, x, portable, counts)
     assert _on_every_unit(
         command, weights, channels, numerics, never, x, x_spec, portable, counts
     )  # fmt: skip

@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from simulator.cli_arguments import parser
 from simulator.errors import NpusimError, UsageError
+from simulator.interrupts import interruptible
 
 if TYPE_CHECKING:
     from simulator.hwconfig import Device
@@ -233,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     args = parser().parse_args(arguments)
     try:
-        with _interruptible():
+        with interruptible():
             code = _COMMANDS[args.command](args)
             sys.stdout.flush()
         return code
@@ -254,33 +253,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         print(f"npusim: the system reports: {error}", file=sys.stderr)
         return _WRONG_INPUT
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends in KeyboardInterrupt, whatever it turned into on the way.
-
-    Raised while numba compiles, it can come out as an error of numba's own.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed = False
-
-    def remember(number: int, frame: object) -> None:
-        nonlocal pressed
-        pressed = True
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, remember)
-    try:
-        yield
-    except Exception:
-        if pressed:
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _drop_output() -> None:

@@ -38,7 +38,7 @@ from simulator.datapath.units import PORTABLE, chosen_unit
 from simulator.fixedpoint.width import EXACT_BITS, highest, lowest, saturate, wrap
 from simulator.jit import jit
 from simulator.program.commands import Matmul
-from simulator.program.nest import Nest
+from simulator.program.nest import Nest, padded_size
 
 _STRIP = 16  # pixels whose sums wait for the output stage together
 _BYTES = 4  # of an operand, and of a sum in registers
@@ -258,8 +258,7 @@ def chains_of(
     ``narrow``: as the device narrows them; otherwise as wide as they come, to be looked at.
     """
     nest = command.nest
-    height = (nest.out_h - 1) * nest.stride_h + (nest.kernel_h - 1) * nest.dilation_h + 1
-    width = (nest.out_w - 1) * nest.stride_w + (nest.kernel_w - 1) * nest.dilation_w + 1
+    height, width = padded_size(nest)
     channels, across = nest.groups * nest.k, nest.n == nest.k == 1 and nest.groups > 1
     in_order = numerics.saturating or numerics.psum_bits < numerics.accumulator_bits
     # Sums that wrap at one width only are one sum, whatever the folds.

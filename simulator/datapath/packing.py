@@ -18,7 +18,7 @@ from simulator.datapath.matmul import Channels
 from simulator.datapath.output import Finish, finish_of, numbers_of
 from simulator.datapath.units import AMX, AVX2, PORTABLE, chosen_unit
 from simulator.program.commands import Matmul
-from simulator.program.nest import Nest, untiled
+from simulator.program.nest import Nest, padded_size, untiled
 from simulator.tensor import TensorSpec
 
 MOST_VECTORS = 4  # of the columns of a block
@@ -117,8 +117,7 @@ def pack(
     """``weights`` (groups, kernel_h, kernel_w, k, n) of codes as operands of ``size``; ``signed``: the
     ifmap's codes."""
     nest = command.nest
-    height = (nest.out_h - 1) * nest.stride_h + (nest.kernel_h - 1) * nest.dilation_h + 1
-    width = (nest.out_w - 1) * nest.stride_w + (nest.kernel_w - 1) * nest.dilation_w + 1
+    height, width = padded_size(nest)
     values, bias, zero = weights.astype(np.int64) - command.weight_offset, channels.bias, 0
     flip = _FLIP if signed and size == BYTES else 0
     if size == BYTES:

@@ -116,6 +116,13 @@ def macs(nest: Nest) -> int:
     )  # fmt: skip
 
 
+def padded_size(nest: Nest) -> tuple[int, int]:
+    """(height, width) of the ifmap with its padding, as far as windows reach."""
+    height = (nest.out_h - 1) * nest.stride_h + (nest.kernel_h - 1) * nest.dilation_h + 1
+    width = (nest.out_w - 1) * nest.stride_w + (nest.kernel_w - 1) * nest.dilation_w + 1
+    return height, width
+
+
 @jit
 def tile_counts(nest: Nest) -> tuple[int, int, int, int]:
     """Tiles along rows and columns of the ofmap together, along groups, n and k; batch left out."""

@@ -122,7 +122,12 @@ def _verify(args: argparse.Namespace) -> int:
     check_target(args.json)
     device = load_device(args.device)
     data = load_dataset(args.data) if args.data else None
+    if (args.against == "rtl") != (args.layer is not None):
+        given = f"{args.layer!r}" if args.layer else "missing"
+        raise UsageError("--layer", given, "together with --against rtl, one layer of the model")
     _announce_compilation()
+    if args.layer is not None:
+        return _verify_layer(args, device, data)
     if args.explain is not None:
         return _explain(args, device, data)
     total = min(args.samples, data.x.shape[0]) if data else args.samples
@@ -136,6 +141,32 @@ def _verify(args: argparse.Namespace) -> int:
     if args.json != "-":
         print(verification_report(found))
     return _DIFFERENT if found.different else _OK
+
+
+def _verify_layer(args: argparse.Namespace, device: Device, data: Dataset | None) -> int:
+    from simulator.crosscheck.rtl_layer import verify_layer
+    from simulator.report.machine_readable import hardware_to_dict, write_json
+    from simulator.report.verification import hardware_report
+
+    if args.explain is not None:
+        raise UsageError("--explain", "with --against rtl", "with a runtime or a profile")
+    with _progress(0, args.layer) as update:
+        done = 0
+
+        def shown(tiles: int, total: int) -> None:
+            nonlocal done
+            update(tiles - done)
+            done = tiles
+
+        check = verify_layer(
+            args.model, device, args.layer, profile=args.profile, data=data, inputs=args.inputs,
+            seed=args.seed, progress=shown,
+        )  # fmt: skip
+    if args.json:
+        write_json(hardware_to_dict(check), args.json)
+    if args.json != "-":
+        print(hardware_report(check))
+    return _OK if check.equal else _DIFFERENT
 
 
 def _explain(args: argparse.Namespace, device: Device, data: Dataset | None) -> int:

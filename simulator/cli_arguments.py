@@ -107,8 +107,12 @@ def _add_verify(verify: argparse.ArgumentParser) -> None:
     verify.add_argument("model")
     verify.add_argument(
         "--against", metavar="NAME",
-        help="litert, litert-xnnpack, litert-ruy, onnxruntime, qonnx, or a profile; default: by the file's "
-        "format",
+        help="litert, litert-xnnpack, litert-ruy, onnxruntime, qonnx, a profile, or rtl (one --layer, with "
+        "its cycles); default: by the file's format",
+    )  # fmt: skip
+    verify.add_argument(
+        "--layer", metavar="L",
+        help="with --against rtl: a command's number, name or ofmap, as npusim compile prints them",
     )  # fmt: skip
     verify.add_argument("--device", default="edge-stick", help="default: %(default)s")
     verify.add_argument(

@@ -174,6 +174,48 @@ class Verification:
 
 
 @dataclass(frozen=True)
+class HardwareDifference:
+    """An output code, its index in (batch, out_h, out_w, channels), and what it is on both sides."""
+
+    index: tuple[int, ...]
+    ours: int
+    rtl: int
+
+
+@dataclass(frozen=True)
+class HardwareCheck:
+    """One layer through the array in SystemVerilog, one sample.
+
+    ``law_cycles`` and ``rtl_cycles`` are sums over its tiles, each by itself: from the first load to the
+    last sum, whatever feeds the array. ``tiles_apart`` differ in load, body, last fold or skew.
+    ``staged_by_rtl``: the RTL's output stage made the codes, else ours did of the RTL's sums.
+    """
+
+    model: str
+    device: str
+    layer: str
+    operator: str
+    rtl_version: str
+    rows: int
+    cols: int
+    dataflow: str
+    overlap: str
+    staged_by_rtl: bool
+    tiles: int
+    folds: int
+    outputs: int
+    different: int
+    first_difference: HardwareDifference | None
+    law_cycles: int
+    rtl_cycles: int
+    tiles_apart: int
+
+    @property
+    def equal(self) -> bool:
+        return self.different == 0 and self.tiles_apart == 0
+
+
+@dataclass(frozen=True)
 class Step:
     """One step on the way to a code: ``words`` say what happens, ``numbers`` with what."""
 

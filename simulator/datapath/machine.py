@@ -266,6 +266,20 @@ def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
     )  # fmt: skip
 
 
+def _channels(program: Program, command: Matmul) -> Channels:
+    stage = command.requantize
+    multiplier, shift = program.constants[stage.multiplier], program.constants[stage.shift]
+    table = np.zeros((0, 0), np.int64)
+    if stage.kind == thresholds.NAME:
+        multiplier, table = np.zeros(shift.size, np.int64), multiplier
+    return Channels(program.constants[command.bias], multiplier, shift, table)
+
+
+def output_stage(program: Program, command: Matmul) -> tuple[Channels, Numerics]:
+    """How the sums of a product on the array become codes, as ``matmul.any_rounding`` takes it."""
+    return _channels(program, command), _numerics(program, command, False)
+
+
 def accumulator_bound(command: Matmul, program: Program) -> int:
     """The largest magnitude any partial sum of ``command`` can reach, whatever its input."""
     return _bound(command, program, _weights_range(command, program))
@@ -302,12 +316,7 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
     bound = _bound(inner, program, weights)
     if bound >= 1 << EXACT_BITS:
         raise AssertionError(f"{inner.name}: sums up to {bound} do not fit the datapath's int64")
-    stage = inner.requantize
-    multiplier, shift = program.constants[stage.multiplier], program.constants[stage.shift]
-    table = np.zeros((0, 0), np.int64)
-    if stage.kind == thresholds.NAME:
-        multiplier, table = np.zeros(shift.size, np.int64), multiplier
-    channels = Channels(program.constants[inner.bias], multiplier, shift, table)
+    channels = _channels(program, inner)
     never_overflows = bound < 1 << (numerics.accumulator_bits - 1)
     sum_type = np.int32 if bound < 1 << 31 else np.int64
     ifmap = program.placements[inner.ifmap].spec

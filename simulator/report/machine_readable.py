@@ -11,11 +11,11 @@ from typing import Any
 
 from simulator.files import check_target, write_text
 from simulator.npu import versions
-from simulator.result import ElementExplanation, Result, Verification
+from simulator.result import ElementExplanation, HardwareCheck, Result, Verification
 
 __all__ = [
-    "check_target", "element_equal", "explanation_to_dict", "result_to_dict", "verification_to_dict",
-    "write_json",
+    "check_target", "element_equal", "explanation_to_dict", "hardware_to_dict", "result_to_dict",
+    "verification_to_dict", "write_json",
 ]  # fmt: skip
 
 SCHEMA_VERSION = 1  # of npusim run
@@ -53,6 +53,14 @@ def verification_to_dict(verification: Verification) -> dict[str, Any]:
             ours=verification.first_difference.ours, theirs=verification.first_difference.theirs
         )
     return {"schema_version": VERIFY_SCHEMA_VERSION, "versions": versions(), **content}
+
+
+def hardware_to_dict(check: HardwareCheck) -> dict[str, Any]:
+    """Everything ``npusim verify --against rtl`` says."""
+    return {
+        "schema_version": VERIFY_SCHEMA_VERSION, "versions": versions(), **asdict(check),
+        "equal": check.equal,
+    }  # fmt: skip
 
 
 def explanation_to_dict(explanation: ElementExplanation) -> dict[str, Any]:

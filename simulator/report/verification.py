@@ -10,6 +10,7 @@ from simulator.result import (
     Account,
     Difference,
     ElementExplanation,
+    HardwareCheck,
     Step,
     TensorComparison,
     Verification,
@@ -57,6 +58,30 @@ def verification_report(verification: Verification) -> str:
     return (
         f"{v.model} in profile {v.profile} on {v.device} against {v.against} ({v.runtime_version}), "
         f"{samples}\n\n{table}{notes}\n\n{verdict}"
+    )
+
+
+def hardware_report(check: HardwareCheck) -> str:
+    """What ``npusim verify --against rtl`` prints."""
+    c = check
+    stage = "by the RTL's output stage" if c.staged_by_rtl else "by our output stage of its sums"
+    values = f"equal: {c.outputs:,} output codes, {stage}"
+    if c.first_difference is not None:
+        d = c.first_difference
+        values = (
+            f"{c.different:,} of {c.outputs:,} output codes differ; first {list(d.index)}: ours {d.ours}, "
+            f"the RTL's {d.rtl}"
+        )
+    cycles = f"equal: {c.rtl_cycles:,} cycles in {c.tiles:,} tiles ({c.folds:,} folds)"
+    if c.tiles_apart:
+        cycles = (
+            f"{c.tiles_apart:,} of {c.tiles:,} tiles take other cycles: ours {c.law_cycles:,} in all, the "
+            f"RTL's {c.rtl_cycles:,}"
+        )
+    return (
+        f"{c.operator} {c.layer!r} of {c.model} on {c.device} against its array in SystemVerilog: "
+        f"{c.rows} x {c.cols} PEs, {c.dataflow}, {c.overlap} ({c.rtl_version})\n\n"
+        f"values {values}\ncycles {cycles}"
     )
 
 

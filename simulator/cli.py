@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.cli_arguments import parser
@@ -253,9 +254,27 @@ def _models(args: argparse.Namespace) -> int:
     return _OK
 
 
+def _scalesim(args: argparse.Namespace) -> int:
+    from simulator.importers.scalesim import read_config, read_topology
+    from simulator.report.array_alone import array_alone_report, array_alone_to_dict
+    from simulator.report.machine_readable import check_target, write_json
+    from simulator.timing.array_alone import array_report
+
+    check_target(args.json)
+    config = read_config(Path(args.config))
+    layers = read_topology(Path(args.topology))
+    array = config.dataflow, config.rows, config.cols
+    reports = [(layer.name, array_report(layer.nest, *array)) for layer in layers]
+    if args.json:
+        write_json(array_alone_to_dict(reports, *array), args.json)
+    if args.json != "-":
+        print(array_alone_report(reports, *array, user_bandwidth=config.user_bandwidth))
+    return _OK
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
-    "models": _models, "profiles": _profiles, "vectors": _vectors,
+    "models": _models, "profiles": _profiles, "vectors": _vectors, "scalesim": _scalesim,
 }  # fmt: skip
 
 

@@ -38,6 +38,13 @@ def parser() -> argparse.ArgumentParser:
     )
     profiles.add_argument("--markdown", action="store_true", help="the table as Markdown")
     commands.add_parser("models", help="list models known by name")
+    scalesim = commands.add_parser(
+        "scalesim",
+        help="the cycles of a SCALE-Sim topology on the array alone, as SCALE-Sim counts them",
+    )
+    scalesim.add_argument("topology", help="a .csv file of convolutions, or of M, N, K")
+    scalesim.add_argument("config", help="a .cfg file: array and dataflow are taken from it")
+    scalesim.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
     return whole
 
 

@@ -18,7 +18,7 @@ SERIAL, PIPELINED, IDEAL = 0, 1, 2
 DATAFLOWS = {"ws": WS, "os": OS, "is": IS}
 MODES = {"serial": SERIAL, "pipelined": PIPELINED}
 SCALESIM = Path(__file__).parents[2].parent / "shared" / "reference" / "scalesim_layers.csv"
-CASES = 500  # times three dataflows and two modes
+CASES = 1700  # times three dataflows and two modes
 
 each_dataflow = pytest.mark.parametrize(
     "dataflow", [pytest.param(code, id=name) for name, code in DATAFLOWS.items()]

@@ -1,0 +1,71 @@
+"""Products on the array alone, fold after fold with memories that never keep it waiting: SCALE-Sim's count.
+
+The numbers are those of SCALE-Sim 3.0.0's reports for layers, made by this project's own laws in mode
+``serial``. It counts cycles from 0, one less than there are; and of output stationary folds it counts as
+written what the cells hold while they empty.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from simulator.dataflows import (
+    INPUT_STATIONARY,
+    OUTPUT_STATIONARY,
+    SERIAL,
+    Gemm,
+    Grid,
+    accesses,
+    work,
+)
+from simulator.fixedpoint.width import ceil_div
+from simulator.jit import jit
+from simulator.program.nest import Nest, tile_at
+
+_BITS = 8
+_PORT_BYTES = 1 << 40  # never in the way
+
+
+class ArrayReport(NamedTuple):
+    """One layer: utilizations are 0 to 1, accesses are words.
+
+    ``overall_utilization`` of all cycles; ``mapping_efficiency``: PEs that the folds use; and
+    ``compute_utilization`` of the cycles in which a fold's array works, those of loading counted twice as
+    SCALE-Sim does.
+    """
+
+    cycles: int
+    overall_utilization: float
+    mapping_efficiency: float
+    compute_utilization: float
+    ifmap_reads: int
+    weight_reads: int
+    ofmap_writes: int
+
+
+@jit
+def array_report(nest: Nest, dataflow: int, rows: int, cols: int) -> ArrayReport:
+    """The layer ``nest`` of one tile and one group on ``rows`` by ``cols`` PEs."""
+    tile = tile_at(nest, 0)
+    m = (tile.h1 - tile.h0) * (tile.w1 - tile.w0) * nest.batch
+    gemm = Gemm(m, nest.kernel_h * nest.kernel_w * nest.k, nest.n, 1)
+    grid = Grid(rows, cols, _BITS, _BITS, _PORT_BYTES, 1, 1)
+    one = work(dataflow, SERIAL, gemm, grid)
+    moved = accesses(dataflow, gemm, grid, True)
+    cycles = one.load + one.body + one.last + one.skew - 1
+    across, down, steps = gemm.k, gemm.n, gemm.m
+    if dataflow == OUTPUT_STATIONARY:
+        across, down, steps = gemm.m, gemm.n, gemm.k
+    elif dataflow == INPUT_STATIONARY:
+        across, down, steps = gemm.k, gemm.m, gemm.n
+    folds = ceil_div(across, rows) * ceil_div(down, cols)
+    writes = moved.psum_writes
+    every = steps + 2 * rows + 2 * cols - 3
+    if dataflow == OUTPUT_STATIONARY:
+        writes += folds * (rows + cols)
+        every = steps + rows + cols - 2
+    mapping = across * down / (folds * rows * cols)
+    return ArrayReport(
+        cycles, gemm.m * gemm.n * gemm.k / (cycles * rows * cols), mapping, mapping * steps / every,
+        moved.ifmap_reads, moved.weight_reads, writes,
+    )  # fmt: skip

@@ -73,7 +73,10 @@ def read_topology(path: Path) -> list[Layer]:
     layers: list[Layer] = []
     for number, row in rows[1:]:
         where = f"{path}: line {number}"
-        numbers = [_size(where, text) for text in row[1:] if text and not text.startswith("#")]
+        fields = [text for text in row[1:] if text and not text.startswith("#")]
+        if fields and ":" in fields[-1]:
+            _dense(where, fields.pop())
+        numbers = [_size(where, text) for text in fields]
         most = len(columns) + (read is _convolution)  # a stride each way
         if not len(columns) <= len(numbers) <= most:
             problem = f"{len(numbers)} numbers"
@@ -82,6 +85,13 @@ def read_topology(path: Path) -> list[Layer]:
     if not layers:
         raise ModelError(str(path), "has no layer")
     return layers
+
+
+def _dense(where: str, ratio: str) -> None:
+    """Version 3 has a ratio of weights kept, N:M, behind the numbers."""
+    kept, _, of = ratio.partition(":")
+    if kept.strip() != of.strip():
+        raise ModelError(where, f"sparse weights, {ratio[:40]!r}", "dense ones, 1:1")
 
 
 def _size(where: str, text: str) -> int:

@@ -22,16 +22,7 @@ from pathlib import Path
 
 REPORTS = Path(__file__).resolve().parents[2].parent / "shared/reference/scalesim_layers.csv"
 ROWS = COLS = "128"
-_SIZES = (
-    "ifmap_h",
-    "ifmap_w",
-    "kernel_h",
-    "kernel_w",
-    "channels",
-    "filters",
-    "stride_h",
-    "stride_w",
-)
+_SIZES = ("ifmap_h", "ifmap_w", "kernel_h", "kernel_w", "channels", "filters", "stride_h")
 _HEADER = (
     "Layer, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, Strides,"
 )
@@ -128,6 +119,7 @@ def main() -> None:
         layers = layers_of(network)
         with tempfile.TemporaryDirectory() as folder:
             topology, config = Path(folder, "net.csv"), Path(folder, "array.cfg")
+            assert all(la["stride_h"] == la["stride_w"] for la in layers)  # it takes one
             lines = [f"{la['layer']}, {', '.join(la[s] for s in _SIZES)}," for la in layers]
             topology.write_text("\n".join([_HEADER, *lines, ""]))
             config.write_text(_CONFIG)
@@ -150,7 +142,8 @@ def main() -> None:
                 files = ["-c", str(config), "-t", str(topology), "-l", str(layout), "-p", folder]
                 theirs, _ = cpu_seconds([args.python, "-m", "scalesim.scale", *files, "-s", "N"])
                 with next(Path(folder).rglob("COMPUTE_REPORT.csv")).open() as file:
-                    found = sum(int(float(row[1])) for row in list(csv.reader(file))[1:])
+                    rows = list(csv.DictReader(file, skipinitialspace=True))
+                found = sum(int(row["Total Cycles"]) - int(row["Stall Cycles"]) for row in rows)
                 assert found == cycles, (found, cycles)
                 print(
                     f"  SCALE-Sim {theirs:.0f} s, the same cycles: {theirs / ours:.0f} times as long, and "

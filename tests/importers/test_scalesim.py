@@ -94,7 +94,7 @@ def test_forms_of_a_topology(tmp_path: Path) -> None:
     path = tmp_path / "net.csv"
     path.write_text(
         f"{HEADER}\n\nConv1, 224, 220, 7, 5, 3, 64, 2,\nwide, 9, 9, 3, 3, 1, 1, 1, 2,#dw\n"
-        "DP_2, 10, 10, 3, 3, 2, 1, 1\n"
+        "DP_2, 10, 10, 3, 3, 2, 1, 1, 1:1,\n"
     )
     layers = read_topology(path)
     assert [layer.name for layer in layers] == ["Conv1", "wide", "DP_2Channel_0", "DP_2Channel_1"]
@@ -151,7 +151,7 @@ The configuration has a bandwidth of its own: stalls of the interface are not co
         ("a,b,c\nd,1,2", "line 1: columns b, c; allowed: Layer, ifmap height, ifmap width,"),
         (f"{HEADER}\nx,1,2,3,", "line 2: 3 numbers; allowed: ifmap height, ifmap width, filter height"),
         (f"{HEADER}\nx,9,9,3,3,1,1,0,", "line 2: '0'; allowed: a whole number from 1 to 16777216"),
-        (f"{HEADER}\nx,9,9,3,3,1,1,2:4,", "line 2: '2:4'; allowed: a whole number from 1 to 16777216"),
+        (f"{HEADER}\nx,9,9,3,3,1,1,1,2:4,", "line 2: sparse weights, '2:4'; allowed: dense ones, 1:1"),
         (f"{HEADER}\nx,9,2,3,3,1,1,1,", "line 2: a filter of 3 x 3 on an ifmap of 9 x 2; allowed:"),
         ("Layer,M,N,K\nx,1,2,3,4", "line 2: 4 numbers; allowed: M, N, K"),
         (b"\xff\xfe", "is not text: "),

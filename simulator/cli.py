@@ -66,6 +66,7 @@ def _run(args: argparse.Namespace) -> int:
             raise UsageError(name, "given without --data", "together with --data")
     _known_rule(args.inputs)
     check_target(args.json)
+    check_target(args.trace)
     device = load_device(args.device)
     model = load_model(args.model, args.profile, args.weight_bits)
     stated = {
@@ -88,6 +89,10 @@ def _run(args: argparse.Namespace) -> int:
                 label_offset=args.label_offset, widths=args.accumulators, progress=update,
             )  # fmt: skip
     # The file first: where it cannot be written, nothing is printed either.
+    if args.trace:
+        from simulator.report.trace import trace_of
+
+        write_json(trace_of(result), args.trace, indent=None)
     if args.json:
         write_json(result_to_dict(result), args.json)
     if args.json != "-":

@@ -75,6 +75,10 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     )
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
     run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
+    run.add_argument(
+        "--trace", metavar="OUT",
+        help="also write what every engine does when, for ui.perfetto.dev or chrome://tracing",
+    )  # fmt: skip
     _add_profile(run, "the one the file's format stands for")
 
 

@@ -96,9 +96,9 @@ def _numbers(**values: float | str | None) -> dict[str, float | str | None]:
     }
 
 
-def write_json(content: dict[str, Any], target: str) -> None:
+def write_json(content: dict[str, Any], target: str, indent: int | None = 2) -> None:
     """Write to the file ``target``, whole or not at all; ``-`` is standard output."""
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    text = json.dumps(content, indent=indent, allow_nan=False) + "\n"
     if target == "-":
         sys.stdout.write(text)
         return

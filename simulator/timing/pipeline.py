@@ -234,7 +234,7 @@ def _play(
             plan.tiles, pace, border, next_prefetch, spans, causes
         )
     by_cause = {name: int(c) for name, c in zip(CAUSES, causes, strict=True)}
-    timing = CommandTiming(border.start, int(end), by_cause, spans)
+    timing = CommandTiming(border.start, int(end), by_cause, spans, border.prefetched)
     return timing, Border(int(end), int(bus), int(prefetch_done))
 
 

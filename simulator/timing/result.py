@@ -22,12 +22,16 @@ SPAN_COLUMNS = 7
 
 @dataclass(frozen=True)
 class CommandTiming:
-    """One command: half-open ``start_cycle`` .. ``end_cycle``, its cycles by cause, its tiles' spans."""
+    """One command: half-open ``start_cycle`` .. ``end_cycle``, its cycles by cause, its tiles' spans.
+
+    ``prefetched_cycle``: when the weights that were fetched for it beforehand were there (0: none were).
+    """
 
     start_cycle: int
     end_cycle: int
     by_cause: dict[str, int]
     spans: np.ndarray
+    prefetched_cycle: int = 0
 
     @property
     def cycles(self) -> int:

@@ -259,6 +259,24 @@ def _models(args: argparse.Namespace) -> int:
     return _OK
 
 
+def _plot(args: argparse.Namespace) -> int:
+    from simulator.files import check_target
+    from simulator.hwconfig import load_device
+    from simulator.npu import load_model, simulate
+    from simulator.report.figures import FIGURES, draw, figure_suffix
+
+    if args.kind not in FIGURES:
+        raise UsageError("plot", f"no figure {args.kind!r}", ", ".join(FIGURES))
+    target = args.output or f"{args.kind}.png"
+    figure_suffix(target)
+    check_target(target)
+    device, model = load_device(args.device), load_model(args.model, args.profile)
+    _announce_compilation()
+    draw(args.kind, simulate(model, device, operating_point=args.operating_point), target)
+    print(target)
+    return _OK
+
+
 def _scalesim(args: argparse.Namespace) -> int:
     from simulator.importers.scalesim import read_config, read_topology
     from simulator.report.array_alone import array_alone_report, array_alone_to_dict
@@ -280,6 +298,7 @@ def _scalesim(args: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
     "models": _models, "profiles": _profiles, "vectors": _vectors, "scalesim": _scalesim,
+    "plot": _plot,
 }  # fmt: skip
 
 

@@ -38,6 +38,18 @@ def parser() -> argparse.ArgumentParser:
     )
     profiles.add_argument("--markdown", action="store_true", help="the table as Markdown")
     commands.add_parser("models", help="list models known by name")
+    plot = commands.add_parser("plot", help="draw a figure of a model on a device")
+    plot.add_argument(
+        "kind", help="gantt: engines over time; roofline: layers under the device's peak and bandwidth; "
+        "cycles: where each layer's cycles go",
+    )  # fmt: skip
+    plot.add_argument("model")
+    plot.add_argument("--device", required=True)
+    plot.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    plot.add_argument(
+        "-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default: KIND.png"
+    )
+    _add_profile(plot, "the one the file's format stands for")
     scalesim = commands.add_parser(
         "scalesim",
         help="the cycles of a SCALE-Sim topology on the array alone, as SCALE-Sim counts them",

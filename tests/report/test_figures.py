@@ -1,0 +1,110 @@
+"""Figures of a run: what is drawn is what the run says, and files are whole or not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulator.cli import main
+from simulator.hwconfig import load_device
+from simulator.npu import load_model, simulate
+from simulator.report.figures import FIGURES
+from simulator.result import Result
+
+plt: Any = pytest.importorskip("matplotlib.pyplot")
+DEVICE = "wear"
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return simulate(load_model("digits"), load_device(DEVICE))
+
+
+@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize(
+    ("suffix", "starts"), [(".png", b"\x89PNG"), (".svg", b"<?xml"), (".PDF", b"%PDF")]
+)
+def test_files(
+    kind: str, suffix: str, starts: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / f"figure{suffix}"
+    assert main(["plot", kind, "digits", "--device", DEVICE, "-o", str(path)]) == 0
+    assert capsys.readouterr().out == f"{path}\n"
+    assert path.read_bytes().startswith(starts)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_gantt_shows_the_engines_over_the_whole_run(result: Result) -> None:
+    figure = FIGURES["gantt"](plt, result)
+    axes = figure.axes[0]
+    tracks = [label.get_text() for label in axes.get_yticklabels()]
+    assert tracks == ["commands", "DRAM bus", "array", "vector unit"]  # the host has nothing to do
+    assert axes.get_xlim() == pytest.approx((0, 1e3 * result.totals.latency_s))
+    shown = {text.get_text() for text in axes.get_legend().get_texts()}
+    assert {layer.operator for layer in result.layers} < shown
+    plt.close(figure)
+
+
+def test_roofline_has_a_mark_for_every_product(result: Result) -> None:
+    figure = FIGURES["roofline"](plt, result)
+    axes = figure.axes[0]
+    marks = [tuple(place) for dots in axes.collections for place in dots.get_offsets().tolist()]
+    products = [layer for layer in result.layers if layer.macs]
+    assert sorted(y for _, y in marks) == pytest.approx(sorted(la.tops for la in products))
+    roof = axes.lines[0]
+    assert max(roof.get_ydata()) == result.totals.peak_tops
+    moving = {
+        layer.tops: 2 * layer.macs / layer.dram_bytes for layer in products if layer.dram_bytes
+    }
+    for x, y in marks:
+        if y in moving:
+            assert x == pytest.approx(moving[y])
+            bound = x * result.device.dram.bandwidth_mb_per_s / 1e6
+            assert y <= 1.001 * min(bound, result.totals.peak_tops)
+    plt.close(figure)
+
+
+def test_cycles_of_a_layer_sum_to_one(result: Result) -> None:
+    figure = FIGURES["cycles"](plt, result)
+    image = figure.axes[0].images[0].get_array()
+    assert image.shape == (len(result.layers), 8)
+    assert image[:, 1:].sum(axis=1).tolist() == pytest.approx([1] * len(result.layers))
+    assert image[:, 0].tolist() == [layer.utilization for layer in result.layers]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["pie", "digits"], "plot: no figure 'pie'; allowed: gantt, roofline, cycles"),
+        (["gantt", "digits", "-o", "x.jpg"], "x.jpg: a figure of type .jpg; allowed: .png, .svg, .pdf"),
+        (["gantt", "digits", "-o", "no/x.png"], "no/x.png: cannot be written: there is no folder 'no'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["plot", *arguments, "--device", DEVICE]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err.startswith(f"npusim: {said}")
+
+
+def test_without_matplotlib(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['matplotlib'] = None; from simulator.cli import main; "
+        f"sys.exit(main(['plot', 'gantt', 'digits', '--device', 'wear', '-o', r'{tmp_path / 'x.png'}']))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    said = (
+        "npusim: plot: the package matplotlib is not installed; allowed: pip install 'npusim[plot]'"
+    )
+    assert ended.stderr.splitlines()[-1] == said
+    assert not list(tmp_path.iterdir())

@@ -85,6 +85,7 @@ def test_a_wheel_takes_the_data_along() -> None:
     assert wheel["force-include"] == {
         "hwconfigs": "simulator/_data/hwconfigs",
         "workloads": "simulator/_data/workloads",
+        "tests/rtl/src": "simulator/_data/tests/rtl/src",
     }
     assert project["project"]["scripts"] == {"npusim": "simulator.cli:main"}
 

@@ -1,4 +1,5 @@
-"""A built wheel carries devices, energy tables and the shipped workload, and runs from elsewhere."""
+"""A built wheel carries devices, energy tables, the shipped workload and the array in SystemVerilog, and
+runs from elsewhere."""
 
 from __future__ import annotations
 
@@ -33,4 +34,7 @@ def test_wheel_runs_outside_the_checkout(tmp_path: Path) -> None:
     assert lines[0].startswith(str(installed))
     assert lines[1].startswith(str(installed))
     assert any(line.startswith("fsd ") for line in lines)
+    hardware = {path.name for path in (ROOT / "tests/rtl/src").iterdir()}
+    packed = installed / "simulator/_data/tests/rtl/src"
+    assert {path.name for path in packed.iterdir()} == hardware > {"core.sv", "harness.cpp"}
     assert 'graph "digits_int8.tflite" profile=tflite' in lines

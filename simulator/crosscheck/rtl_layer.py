@@ -11,18 +11,19 @@ import numpy as np
 from simulator.crosscheck.inputs import data_inputs, random_inputs
 from simulator.crosscheck.rtl import Core, OutputStage, Rtl, address_bits_for, folds_of, version
 from simulator.crosscheck.sides import Simulated
-from simulator.dataflows import INPUT_STATIONARY, Gemm, Grid, grid_of, work
+from simulator.dataflows import INPUT_STATIONARY, PIPELINED, Gemm, Grid, grid_of, work
+from simulator.datapath.counts import width_of
 from simulator.datapath.machine import output_stage
 from simulator.datapath.matmul import any_rounding
 from simulator.errors import CrosscheckError, UsageError
 from simulator.graph import Graph
 from simulator.hwconfig import DATAFLOWS, OVERLAPS, Device
-from simulator.npu import compile, in_profile, load_model
+from simulator.npu import compile, load_model
 from simulator.program.commands import Host, Matmul
 from simulator.program.nest import Nest, Tile, tile_at, tile_count
 from simulator.program.program import Program
 from simulator.result import HardwareCheck, HardwareDifference
-from simulator.workload import Dataset, model_path
+from simulator.workload import Dataset
 
 _DOUBLE_ROUNDING = "double_rounding"
 _PORT_BYTES = 1 << 30  # the RTL's memories give whole rows
@@ -60,7 +61,7 @@ def verify_layer(
     Runs one random sample drawn with ``seed``, or the first of ``data``; every tile goes through the RTL by
     itself. ``progress`` is called with tiles done and all tiles.
     """
-    graph = in_profile(load_model(model_path(model)), profile)
+    graph = load_model(model, profile)
     program = compile(graph, device)
     command = _command(program, layer)
     if device.array.overlap == "ideal":
@@ -104,12 +105,6 @@ def _values(
     outputs = nest.batch, nest.out_h, nest.out_w, nest.groups * nest.n
     ofmap = there[command.ofmap][0].reshape(outputs)
     return _Layer(program, command, ifmap.reshape(pixels), weights, ofmap)
-
-
-def _signed_bits(values: np.ndarray, also: int = 0) -> int:
-    """Bits of a signed number that holds all ``values``."""
-    low, high = min(int(values.min()), also), max(int(values.max()), also)
-    return 1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0)
 
 
 def _gemm(layer: _Layer, tile: Tile) -> tuple[np.ndarray, np.ndarray]:
@@ -182,7 +177,11 @@ class _Check:
 
     def _core(self, tiles: list[Tile]) -> Core:
         array, layer = self.layer.program.device.array, self.layer
-        bits = _signed_bits(layer.ifmap, layer.pad), _signed_bits(layer.weights)
+        entering = [int(layer.ifmap.min()), int(layer.ifmap.max()), layer.pad, 0]
+        bits = (
+            width_of(min(entering), max(entering)),
+            width_of(int(layer.weights.min()), int(layer.weights.max())),
+        )
         left, top = reversed(bits) if self.dataflow == INPUT_STATIONARY else bits
         # Tiles at the edges are smaller: the first one is as large as any.
         largest = self._folds(tiles[0])
@@ -206,7 +205,7 @@ class _Check:
             return split[:, :, tile.g0 : tile.g1, tile.n0 : tile.n1]
 
         def of_channels(values: np.ndarray) -> np.ndarray:
-            if values.ndim > 1 or not self.staged:
+            if not self.staged:
                 return np.zeros((groups, n), np.int64)
             return values.reshape(nest.groups, nest.n)[tile.g0 : tile.g1, tile.n0 : tile.n1]
 
@@ -214,7 +213,7 @@ class _Check:
         flat = start.transpose(2, 0, 1, 3).reshape(groups, -1, n)
         folds = self._folds(tile)
         played = rtl.play(
-            self.dataflow, self.overlap == OVERLAPS.index("pipelined"), folds, flat,
+            self.dataflow, self.overlap == PIPELINED, folds, flat,
             OutputStage(of_channels(self.multiplier), of_channels(self.shift), stage.zero_point,
                         stage.clamp_min, stage.clamp_max),
         )  # fmt: skip

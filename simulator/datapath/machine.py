@@ -320,11 +320,12 @@ def _prepare(program: Program, command: Command, weights: np.ndarray) -> _Produc
     never_overflows = bound < 1 << (numerics.accumulator_bits - 1)
     sum_type = np.int32 if bound < 1 << 31 else np.int64
     ifmap = program.placements[inner.ifmap].spec
-    size = packing.operand_size(inner, weights, ifmap, sum_type)
     if not _any_order(program, inner, weights, numerics, bound):
         largest = _largest(program, inner, weights, numerics, bound)
         way = chains.chains_of(inner, weights, numerics, True, largest)
-    elif size > 0 and not inner.weights_made:
+    elif size := (
+        0 if inner.weights_made else packing.operand_size(inner, weights, ifmap, sum_type)
+    ):
         way = packing.pack(inner, weights, channels, size, ifmap.container.kind == "i")
     else:
         way = matmul.sums_of(inner, weights, sum_type)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from simulator.errors import DeviceError, ModelError
+from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DATAFLOWS
 from simulator.program.nest import Nest, untiled
 
@@ -112,8 +113,8 @@ def _convolution(where: str, name: str, numbers: list[int]) -> list[Layer]:
         problem = f"a filter of {kernel_h} x {kernel_w} on an ifmap of {height} x {width}"
         raise ModelError(where, problem, "a filter that fits")
     out = (
-        -(-(height - kernel_h + stride[0]) // stride[0]),
-        -(-(width - kernel_w + stride[1]) // stride[1]),
+        ceil_div(height - kernel_h + stride[0], stride[0]),
+        ceil_div(width - kernel_w + stride[1], stride[1]),
     )
 
     def layer(own: str, k: int) -> Layer:

@@ -19,7 +19,7 @@ from simulator.timing.result import CAUSES
 _SUFFIXES = (".png", ".svg", ".pdf")
 _DPI = 150
 _MOST_SPANS = 20_000  # of a chart: more are thinner than a pixel
-_MOST_LABELS = 60
+_MOST_LABELS = 180
 
 
 def figure_suffix(target: str) -> str:
@@ -114,7 +114,7 @@ def _roofline(plt: Any, result: Result) -> Any:
     axes.annotate(
         f"{peak:.3g} TOPS", (high, peak), textcoords="offset points", xytext=(-4, 5), ha="right"
     )
-    axes.annotate(f"{gb_per_s:.3g} GB/s", (low * 1.2, low * 1.2 * gb_per_s / 1e3), rotation=0,
+    axes.annotate(f"{gb_per_s:.3g} GB/s", (low * 1.2, low * 1.2 * gb_per_s / 1e3),
                   textcoords="offset points", xytext=(12, -4))  # fmt: skip
     colours = plt.get_cmap("tab10")
     operators = list(dict.fromkeys(layer.operator for layer in products))
@@ -154,12 +154,12 @@ def _cycles(plt: Any, result: Result) -> Any:
         for layer in layers
     ])  # fmt: skip
     columns = np.column_stack([[layer.utilization for layer in layers], shares])
-    figure, axes = plt.subplots(figsize=(8.5, 1.5 + 0.22 * min(len(layers), 3 * _MOST_LABELS)))
+    figure, axes = plt.subplots(figsize=(8.5, 1.5 + 0.22 * min(len(layers), _MOST_LABELS)))
     image = axes.imshow(columns, aspect="auto", vmin=0, vmax=1, cmap="viridis")
     axes.axvline(0.5, color="white", linewidth=3)
     names = ["utilization", *(cause.replace("_", " ") for cause in CAUSES)]
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
-    every = -(-len(layers) // (3 * _MOST_LABELS))
+    every = -(-len(layers) // _MOST_LABELS)
     axes.set_yticks(range(0, len(layers), every), [_label(la, result) for la in layers[::every]])
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(

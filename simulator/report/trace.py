@@ -80,10 +80,9 @@ def trace_of(result: Result) -> dict[str, Any]:
     """The run in Chrome's trace event format: complete events, microseconds at the point's clock."""
     per_cycle_us = 1 / result.point.clock_mhz
     threads = {track: number for number, track in enumerate(TRACKS, 1)}
-    names = {"process_name": (0, f"{result.model.name} on {result.device.name}")}
+    whole = {"name": f"{result.model.name} on {result.device.name}"}
     events: list[dict[str, Any]] = [
-        {"ph": "M", "pid": _PROCESS, "tid": tid, "name": kind, "args": {"name": text}}
-        for kind, (tid, text) in names.items()
+        {"ph": "M", "pid": _PROCESS, "tid": 0, "name": "process_name", "args": whole}
     ]
     for track, tid in threads.items():
         about = {"pid": _PROCESS, "tid": tid, "ph": "M"}

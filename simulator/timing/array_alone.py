@@ -53,18 +53,19 @@ def array_report(nest: Nest, dataflow: int, rows: int, cols: int) -> ArrayReport
     one = work(dataflow, SERIAL, gemm, grid)
     moved = accesses(dataflow, gemm, grid, True)
     cycles = one.load + one.body + one.last + one.skew - 1
-    across, down, steps = gemm.k, gemm.n, gemm.m
+    # Of a fold's rows and columns, and steps in time.
     if dataflow == OUTPUT_STATIONARY:
-        across, down, steps = gemm.m, gemm.n, gemm.k
+        down, across, steps = gemm.m, gemm.n, gemm.k
     elif dataflow == INPUT_STATIONARY:
-        across, down, steps = gemm.k, gemm.m, gemm.n
-    folds = ceil_div(across, rows) * ceil_div(down, cols)
-    writes = moved.psum_writes
-    every = steps + 2 * rows + 2 * cols - 3
+        down, across, steps = gemm.k, gemm.m, gemm.n
+    else:
+        down, across, steps = gemm.k, gemm.n, gemm.m
+    folds = ceil_div(down, rows) * ceil_div(across, cols)
     if dataflow == OUTPUT_STATIONARY:
-        writes += folds * (rows + cols)
-        every = steps + rows + cols - 2
-    mapping = across * down / (folds * rows * cols)
+        writes, every = moved.psum_writes + folds * (rows + cols), steps + rows + cols - 2
+    else:
+        writes, every = moved.psum_writes, steps + 2 * rows + 2 * cols - 3
+    mapping = down * across / (folds * rows * cols)
     return ArrayReport(
         cycles, gemm.m * gemm.n * gemm.k / (cycles * rows * cols), mapping, mapping * steps / every,
         moved.ifmap_reads, moved.weight_reads, writes,

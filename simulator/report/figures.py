@@ -12,7 +12,7 @@ import numpy as np
 from simulator.errors import UsageError
 from simulator.files import write_bytes
 from simulator.report.text import short_name
-from simulator.report.trace import COMMANDS, TRACKS, spans_of
+from simulator.report.trace import COMMANDS, TRACKS, Span, spans_of
 from simulator.result import Layer, Result
 from simulator.timing.result import CAUSES
 
@@ -58,9 +58,27 @@ def _title(result: Result) -> str:
     )
 
 
+def _without_seams(spans: list[Span]) -> list[Span]:
+    """What an engine does without a pause as one span, which has no borders to be drawn lighter."""
+    found: list[Span] = []
+    last: dict[str, int] = {}  # place of each engine's last span
+    for span in sorted(spans, key=lambda s: s.start):
+        before = found[last[span.track]] if span.track in last else None
+        if (
+            before
+            and (before.what, before.end) == (span.what, span.start)
+            and span.track != COMMANDS
+        ):
+            found[last[span.track]] = before._replace(end=span.end)
+            continue
+        last[span.track] = len(found)
+        found.append(span)
+    return found
+
+
 def _gantt(plt: Any, result: Result) -> Any:
     """Engines from top to bottom, time from left to right, a colour for every operator."""
-    spans = spans_of(result)
+    spans = _without_seams(spans_of(result))
     to_ms = 1e-3 / result.point.clock_mhz
     step = -(-len(spans) // _MOST_SPANS)
     shown = [s for i, s in enumerate(spans) if s.track == COMMANDS or i % step == 0]
@@ -76,9 +94,12 @@ def _gantt(plt: Any, result: Result) -> Any:
                 if (s.track, s.what) == (track, what)
             ]
             if bars:
-                # Without an edge: it would make short spans as wide as a line.
-                edge = {"edgecolor": "white", "linewidth": 0.4 if track == COMMANDS else 0}
-                axes.broken_barh(bars, (place - 0.4, 0.8), facecolor=colours(number % 20), **edge)
+                # Spans are thinner than a pixel at times. With an edge they would be as wide as a line,
+                # and snapped to pixels some would vanish: unsnapped, a pixel is as dark as it is busy.
+                axes.broken_barh(
+                    bars, (place - 0.4, 0.8), facecolor=colours(number % 20), edgecolor="white",
+                    linewidth=0.4 if track == COMMANDS else 0, snap=False,
+                )  # fmt: skip
     patches = [
         plt.Rectangle((0, 0), 1, 1, color=colours(number % 20)) for number in range(len(whats))
     ]

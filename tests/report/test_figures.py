@@ -13,6 +13,7 @@ from simulator.cli import main
 from simulator.hwconfig import load_device
 from simulator.npu import load_model, simulate
 from simulator.report.figures import FIGURES
+from simulator.report.trace import spans_of
 from simulator.result import Result
 
 plt: Any = pytest.importorskip("matplotlib.pyplot")
@@ -46,6 +47,14 @@ def test_gantt_shows_the_engines_over_the_whole_run(result: Result) -> None:
     assert axes.get_xlim() == pytest.approx((0, 1e3 * result.totals.latency_s))
     shown = {text.get_text() for text in axes.get_legend().get_texts()}
     assert {layer.operator for layer in result.layers} < shown
+    busy = dict.fromkeys(tracks, 0.0)  # ms, by where the bars are and how wide
+    for bars in axes.collections:
+        for path in bars.get_paths():
+            box = path.get_extents()
+            busy[tracks[round((box.y0 + box.y1) / 2)]] += box.width
+    for track in tracks:
+        cycles = sum(s.end - s.start for s in spans_of(result) if s.track == track)
+        assert busy[track] == pytest.approx(1e-3 * cycles / result.point.clock_mhz)
     plt.close(figure)
 
 

@@ -1,0 +1,148 @@
+"""The device as a whole, and its numbers as kernels take them."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field, model_validator
+
+from simulator.errors import DeviceError
+from simulator.hwconfig.sections import (
+    OVERLAPS,
+    Accumulator,
+    Array,
+    Dma,
+    Dram,
+    Energy,
+    Host,
+    OperatingPoint,
+    Power,
+    Published,
+    Section,
+    Source,
+    SplitScratchpad,
+    UnifiedScratchpad,
+    Vector,
+)
+
+
+class DeviceNumbers(NamedTuple):
+    """What surrounds the array, as plain integers for kernels; the array itself is ``dataflows.Grid``.
+
+    ``overlap`` indexes :data:`OVERLAPS`.
+    """
+
+    psum_bits: int
+    accumulator_bits: int
+    overlap: int
+    buffers: int
+    read_bytes_per_cycle: int
+    accumulator_bytes: int
+    accumulator_buffers: int
+    lanes: int
+    dma_bytes_per_cycle: int
+    burst_bytes: int
+    dma_latency_cycles: int
+    clock_khz: int
+    dram_kb_per_s: int
+
+
+class Device(Section):
+    """A whole device. Construct with :func:`load_device` or :func:`parse_device`."""
+
+    schema_version: Literal[1]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+    title: str
+    device_class: str
+    description: str = ""
+    cores: Annotated[int, Field(ge=1, le=1)] = Field(
+        1, description="one core in this version; partitioning over several is not built yet"
+    )
+    array: Array
+    scratchpad: Annotated[UnifiedScratchpad | SplitScratchpad, Field(discriminator="layout")]
+    accumulator: Accumulator
+    vector: Vector
+    dma: Dma
+    dram: Dram
+    host: Host
+    operating_points: Annotated[tuple[OperatingPoint, ...], Field(min_length=1)]
+    energy: Energy
+    power: Power
+    published: Published = Published()
+    sources: dict[str, Source] = Field(
+        default_factory=dict,
+        description="dotted key, or the prefix of several, to where its number comes from",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Device:
+        names = [p.name for p in self.operating_points]
+        if len(set(names)) != len(names):
+            raise ValueError(f"operating_points: names {names} are not all different")
+        if self.array.sum_bits > self.array.accumulator_bits:
+            raise ValueError(
+                f"array.psum_bits: {self.array.psum_bits} is wider than array.accumulator_bits, "
+                f"{self.array.accumulator_bits}"
+            )
+        words = self.accumulator.capacity_bytes * 8 // self.array.accumulator_bits
+        if words < self.accumulator.buffers:
+            raise ValueError(
+                f"accumulator.capacity_bytes: {self.accumulator.capacity_bytes} holds {words} "
+                f"accumulators of {self.array.accumulator_bits} bits, fewer than its "
+                f"{self.accumulator.buffers} buffers"
+            )
+        known = set(numeric_keys(self))
+        for key in self.sources:
+            if not any(k == key or k.startswith(key + ".") for k in known):
+                raise ValueError(
+                    f"sources: {key!r} names no number of this device, nor the section of one "
+                    "(such as array.rows or array)"
+                )
+        return self
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of everything that can change a result (not of titles and sources)."""
+        content = self.model_dump_json(exclude={"title", "description", "sources", "published"})
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def operating_point(self, name: str | None = None) -> OperatingPoint:
+        """The operating point called ``name``; the first one without a name."""
+        for point in self.operating_points:
+            if name is None or point.name == name:
+                return point
+        allowed = ", ".join(p.name for p in self.operating_points)
+        raise DeviceError(self.name, f"no operating point called {name!r}", allowed)
+
+    def peak_tops(self, point: OperatingPoint) -> float:
+        """In 1e12 per second: 2 operations per PE and cycle, on operands of the PEs' own widths; a
+        bit-serial PE needs a cycle for each bit of a weight."""
+        serial = self.array.precision_scaling == "bit_serial"
+        per_pe = 2e-6 / (self.array.weight_bits if serial else 1)
+        return per_pe * self.array.rows * self.array.cols * self.cores * point.clock_mhz
+
+    def numbers(self, point: OperatingPoint) -> DeviceNumbers:
+        a, s = self.array, self.scratchpad
+        return DeviceNumbers(
+            a.sum_bits, a.accumulator_bits, OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
+            self.accumulator.capacity_bytes, self.accumulator.buffers, self.vector.lanes,
+            self.dma.bytes_per_cycle, self.dma.burst_bytes, self.dma.latency_cycles,
+            max(1, round(point.clock_mhz * 1000)), max(1, round(self.dram.bandwidth_mb_per_s * 1000)),
+        )  # fmt: skip
+
+
+def numeric_keys(device: Device) -> list[str]:
+    """Dotted keys of every number of ``device`` (list items by index, sources left out)."""
+
+    def walk(prefix: str, value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [
+                k for key, v in value.items() for k in walk(f"{prefix}.{key}" if prefix else key, v)
+            ]
+        if isinstance(value, list | tuple):
+            return [k for i, v in enumerate(value) for k in walk(f"{prefix}.{i}", v)]
+        return [prefix] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+    return walk("", device.model_dump(exclude={"schema_version", "sources"}, exclude_none=True))

@@ -55,6 +55,12 @@ def _others(rng: np.random.Generator) -> np.ndarray:
 def random_plans(rng: np.random.Generator) -> tuple[list[CommandPlan], Pace]:
     """One to six commands of any kind, and buffers 1 to 4."""
     pace = Pace(int(rng.integers(1, 5)), int(rng.integers(1, 5)), bool(rng.integers(3) == 0))
+    if rng.integers(2):
+        refresh = _cycles(rng, True)
+        pace = pace._replace(
+            trailing=_cycles(rng, True), turnaround=_cycles(rng, True), refresh=refresh,
+            interval=2 * refresh + _cycles(rng) if refresh else 0,
+        )  # fmt: skip
     plans = []
     for index in range(int(rng.integers(1, 7))):
         kind = int(rng.choice([MATMUL, MATMUL, MATMUL, VECTOR, MOVE, HOST]))

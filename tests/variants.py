@@ -25,6 +25,11 @@ TIMING_VARIANTS: dict[str, dict[str, Any]] = {
         "array.precision_scaling": "fused", "array.ifmap_bits": 16, "array.weight_bits": 16,
         "scratchpad.read_bytes_per_cycle": 24,
     },
+    "memory": {
+        "dma.outstanding_requests": 3, "dma.request_bytes": 256, "scratchpad.ports": "shared",
+        "dram.efficiency": 0.9, "dram.row_bytes": 512, "dram.row_cycle_ns": 400.0, "dram.banks": 2,
+        "dram.refresh_interval_ns": 3900.0, "dram.refresh_ns": 350.0, "dram.turnaround_ns": 60.0,
+    },
     "bit-serial": {"array.precision_scaling": "bit_serial", "array.psum_bits": 24},
 }  # fmt: skip
 """Changes that reach every branch of the timing laws; any device takes them."""

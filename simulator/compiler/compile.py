@@ -28,9 +28,9 @@ from simulator.program.traffic import (
     numbers_of,
     operand_roles,
     read_elements,
-    transfer_cycles,
     weight_bytes,
 )
+from simulator.program.transfers import one_run, transfer_cycles
 from simulator.program.verify import verify_program
 
 # A choice that leaves room for the next command's weights is taken if it costs at most this much more.
@@ -283,8 +283,9 @@ class _Plan:
         spec = self.c.specs[move.ofmap]
         numbers = numbers_of(move, self.c.specs, self.c.device, self.c.numbers.clock_khz)
         fetched = ceil_div(read_elements(move, True) * spec.bits, 8)
-        cycles = numbers.fixed_cycles + transfer_cycles(fetched, self.c.numbers)
-        return cycles + move.streams.ofmap * transfer_cycles(spec.size_bytes, self.c.numbers)
+        memory = self.c.numbers.memory
+        cycles = numbers.fixed_cycles + transfer_cycles(one_run(fetched), memory)
+        return cycles + move.streams.ofmap * transfer_cycles(one_run(spec.size_bytes), memory)
 
     def _on_chip_fits(self, index: int) -> bool:
         region = self.c.region("ifmap")

@@ -23,13 +23,20 @@ from simulator.dataflows import (
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DeviceNumbers
 from simulator.jit import jit
-from simulator.program.nest import ROWS_OUTER, Nest, retiled, tile_counts
+from simulator.program.nest import ROWS_OUTER, Nest, retiled, tile_at, tile_counts
 from simulator.program.traffic import (
     MATMUL,
     CommandNumbers,
     footprint,
-    transfer_cycles,
     vector_cycles,
+    weight_runs,
+)
+from simulator.program.transfers import (
+    Runs,
+    image_runs,
+    meeting_cycles,
+    trailing_cycles,
+    transfer_cycles,
 )
 
 _INFEASIBLE = 1 << 62
@@ -78,17 +85,17 @@ def fits(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, room: Room)
 
 
 class _Traffic(NamedTuple):
-    """How often each operand crosses the bus, and its bytes on average: ``weight_loads`` transfers of
-    ``weight_bytes`` and so on. Every output tile is stored once, every ``k`` tiles."""
+    """How often each operand crosses the bus, and where it lies on average: ``weight_loads`` transfers of
+    ``weights`` and so on. Every output tile is stored once, every ``k`` tiles."""
 
     tiles: int
     k: int
     weight_loads: int
     ifmap_loads: int
-    weight_bytes: int
-    ifmap_bytes: int
-    second_bytes: int
-    ofmap_bytes: int
+    weights: Runs
+    ifmap: Runs
+    second: Runs
+    ofmap: Runs
 
 
 @jit
@@ -127,13 +134,40 @@ def _traffic(nest: Nest, numbers: CommandNumbers) -> _Traffic:
     if numbers.kind != MATMUL:  # kept from the first tile on
         weights, weight_tiles, weight_loads = 8 * numbers.whole_bytes, 1, 1
     made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
+    reach_h = min((nest.tile_h - 1) * nest.stride_h + reach_h, nest.in_h)
+    reach_w = min((nest.tile_w - 1) * nest.stride_w + reach_w, nest.in_w)
+    # Where a whole tile lies is where all of them do.
+    g, k_part, image = nest.tile_g, nest.tile_k, (nest.in_w, nest.groups, nest.k)
+    ifmap = image_runs(reach_h, reach_w, g, k_part, image, numbers.ifmap_bits)
+    second = image_runs(reach_h, reach_w, g, k_part, image, numbers.second_bits)
+    made_image = (nest.out_w, nest.groups, nest.n)
+    ofmap = image_runs(nest.tile_h, nest.tile_w, g, nest.tile_n, made_image, numbers.ofmap_bits)
     return _Traffic(
         outputs * k, k, weight_loads, ifmap_loads,
-        numbers.stream_weights * _mean(weights, weight_tiles),
-        numbers.stream_ifmap * _mean(read * numbers.ifmap_bits, ifmap_tiles),
-        numbers.stream_second * _mean(read * numbers.second_bits, ifmap_tiles),
-        numbers.stream_ofmap * _mean(made * numbers.ofmap_bits, outputs),
+        _of_size(
+            weight_runs(nest, numbers, tile_at(nest, 0)),
+            numbers.stream_weights * _mean(weights, weight_tiles),
+        ),
+        _of_size(ifmap, numbers.stream_ifmap * _mean(read * numbers.ifmap_bits, ifmap_tiles)),
+        _of_size(second, numbers.stream_second * _mean(read * numbers.second_bits, ifmap_tiles)),
+        _of_size(ofmap, numbers.stream_ofmap * _mean(made * numbers.ofmap_bits, outputs)),
     )  # fmt: skip
+
+
+@jit
+def _of_size(runs: Runs, size_bytes: int) -> Runs:
+    return Runs(size_bytes, runs.count, runs.pitch_bytes)
+
+
+@jit
+def _transfer(runs: Runs, device: DeviceNumbers) -> int:
+    """Cycles of a transfer, with its part of the refreshes."""
+    memory = device.memory
+    cycles = transfer_cycles(runs, memory)
+    if memory.refresh_cycles > 0:
+        open_cycles = memory.refresh_interval_cycles - memory.refresh_cycles
+        cycles = ceil_div(cycles * memory.refresh_interval_cycles, open_cycles)
+    return cycles
 
 
 class _Product(NamedTuple):
@@ -199,39 +233,53 @@ def estimate(
     only every so many tiles need comes in a burst, which hides behind the buffers' tiles alone.
     """
     t = _traffic(nest, numbers)
-    weights = transfer_cycles(t.weight_bytes, device)
-    ifmap = transfer_cycles(t.ifmap_bytes, device) + transfer_cycles(t.second_bytes, device)
-    ofmap = transfer_cycles(t.ofmap_bytes, device)
+    weights = _transfer(t.weights, device)
+    ifmap = _transfer(t.ifmap, device) + _transfer(t.second, device)
+    ofmap = _transfer(t.ofmap, device)
     made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
     vector = vector_cycles(ceil_div(made * t.k, t.tiles), numbers.lane_cycles, device.lanes)
+    dram = t.ifmap_loads * (t.ifmap.size_bytes + t.second.size_bytes)
+    dram += t.weight_loads * t.weights.size_bytes + (t.tiles // t.k) * t.ofmap.size_bytes
+    met = ceil_div(meeting_cycles(dram, device.memory), t.tiles)
     a = _Product(0, 0, 0, 0, 0)
     if numbers.kind == MATMUL:
         a = _product(nest, numbers, device, grid, t.tiles)
+        a = _Product(a.step + met, a.stream + met, a.load, a.skew, a.hidden_load)
+    else:
+        vector += met
     operands = weights if t.weight_loads == t.tiles else 0
     operands += ifmap if t.ifmap_loads == t.tiles else 0
     bus = operands + ceil_div(ofmap, t.k)
+    if operands > 0 and ofmap > 0:
+        bus += ceil_div(2 * device.memory.turnaround_cycles, t.k)
     pace = max(bus, a.step, ceil_div(vector, t.k))
     if numbers.kind == MATMUL:
         taken = (t.k - 1) * a.step + a.stream + a.skew + vector
         pace = max(pace, ceil_div(taken, t.k * device.accumulator_buffers))
     # A stream buffer's next operands wait for this tile's, and, in the bus's order, for its ofmap.
+    trailing = trailing_cycles(device.memory)
     trip = operands + a.load + a.stream if numbers.kind == MATMUL else operands + vector
+    if operands > 0:
+        trip += trailing
     every = device.buffers
     if ofmap > 0:
-        trip += ofmap + (a.skew + vector if numbers.kind == MATMUL else 0)
+        trip += trailing + ofmap + (a.skew + vector if numbers.kind == MATMUL else 0)
         every = max(every, t.k)
     if trip > a.load + a.stream:
         pace += ceil_div(max(trip - device.buffers * pace, 0), every)
     if float(t.tiles) * float(pace) > _TOO_LONG:
         return _INFEASIBLE // 2, 0  # beyond what 64 bits count, and beyond anybody's patience
     cycles = weights + ifmap + a.load + a.stream + a.skew + vector + ofmap + (t.tiles - 1) * pace
+    if weights + ifmap > 0:
+        cycles += trailing
+    if ofmap > 0:
+        cycles += trailing
     slack = (device.buffers - 1) * (pace - bus)
     if t.weight_loads < t.tiles and weights > slack:
         cycles += (t.weight_loads - 1) * (weights - slack + a.hidden_load)
     if t.ifmap_loads < t.tiles and ifmap > slack:
         cycles += (t.ifmap_loads - 1) * (ifmap - slack + a.hidden_load)
-    dram = t.ifmap_loads * (t.ifmap_bytes + t.second_bytes) + t.weight_loads * t.weight_bytes
-    return cycles, dram + (t.tiles // t.k) * t.ofmap_bytes
+    return cycles, dram
 
 
 @jit
@@ -293,7 +341,7 @@ def _search_channels(
                     if not fits(nest, numbers, device, room):
                         continue
                     cycles, dram = estimate(nest, numbers, device, grid)
-                    moving = int(float(dram) * device.clock_khz / device.dram_kb_per_s)
+                    moving = int(float(dram) * device.clock_khz / device.memory.kb_per_s)
                     moving += _port_cycles(nest, numbers, device, grid)
                     cost = cycles + moving // _TRAFFIC_PRICE
                     if cost < best.cost or (cost == best.cost and dram < best.dram_bytes):

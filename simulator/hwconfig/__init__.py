@@ -4,7 +4,7 @@ Units are in the field names. Every number of a shipped device has an entry unde
 calls it ``published`` (and where) or ``estimated`` (and how).
 """
 
-from simulator.hwconfig.device import Device, DeviceNumbers, numeric_keys
+from simulator.hwconfig.device import Device, DeviceNumbers, MemoryNumbers, numeric_keys
 from simulator.hwconfig.load import (
     device_from_dict,
     device_names,
@@ -39,7 +39,7 @@ from simulator.hwconfig.sections import (
 __all__ = [
     "ARITHMETIC", "DATAFLOWS", "FUNCTIONS", "HOST_FUNCTIONS", "OVERLAPS", "VECTOR_FUNCTIONS",
     "Accumulator", "Array", "Dataflow", "Device", "DeviceNumbers", "Dma", "Dram", "Energy", "Host",
-    "OperatingPoint", "Power", "Published", "SplitScratchpad", "UnifiedScratchpad", "Vector",
-    "VectorFunction", "device_from_dict", "device_names", "json_schema", "load_device", "numeric_keys",
-    "parse_device", "with_array",
+    "MemoryNumbers", "OperatingPoint", "Power", "Published", "SplitScratchpad", "UnifiedScratchpad",
+    "Vector", "VectorFunction", "device_from_dict", "device_names", "json_schema", "load_device",
+    "numeric_keys", "parse_device", "with_array",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -28,6 +29,30 @@ from simulator.hwconfig.sections import (
 )
 
 
+class MemoryNumbers(NamedTuple):
+    """DMA and DRAM as plain integers, times in cycles of the device's clock.
+
+    ``outstanding``: requests on their way at once, 0 where a transfer waits for the one before.
+    ``kb_per_s``: what the DRAM reaches. ``row_cycle_ps``: from one row to another of a bank.
+    ``shared_banks``: banks in which the DMA can meet the array, 0 where it has a port of its own.
+    """
+
+    bytes_per_cycle: int
+    burst_bytes: int
+    request_bytes: int
+    outstanding: int
+    latency_cycles: int
+    kb_per_s: int
+    clock_khz: int
+    row_bytes: int
+    row_cycle_ps: int
+    banks: int
+    refresh_interval_cycles: int
+    refresh_cycles: int
+    turnaround_cycles: int
+    shared_banks: int
+
+
 class DeviceNumbers(NamedTuple):
     """What surrounds the array, as plain integers for kernels; the array itself is ``dataflows.Grid``.
 
@@ -42,11 +67,8 @@ class DeviceNumbers(NamedTuple):
     accumulator_bytes: int
     accumulator_buffers: int
     lanes: int
-    dma_bytes_per_cycle: int
-    burst_bytes: int
-    dma_latency_cycles: int
     clock_khz: int
-    dram_kb_per_s: int
+    memory: MemoryNumbers
 
 
 class Device(Section):
@@ -128,9 +150,30 @@ class Device(Section):
         return DeviceNumbers(
             a.sum_bits, a.accumulator_bits, OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
             self.accumulator.capacity_bytes, self.accumulator.buffers, self.vector.lanes,
-            self.dma.bytes_per_cycle, self.dma.burst_bytes, self.dma.latency_cycles,
-            max(1, round(point.clock_mhz * 1000)), max(1, round(self.dram.bandwidth_mb_per_s * 1000)),
+            _khz(point), self._memory_numbers(point),
         )  # fmt: skip
+
+    def _memory_numbers(self, point: OperatingPoint) -> MemoryNumbers:
+        dma, dram, khz = self.dma, self.dram, _khz(point)
+
+        def cycles(ns: float) -> int:
+            return math.ceil(ns * khz * 1e-6)
+
+        # Rounded to whole cycles, a refresh still leaves time to move something.
+        refresh = cycles(dram.refresh_ns)
+        interval = max(round(dram.refresh_interval_ns * khz * 1e-6), 2 * refresh)
+        shared = self.scratchpad.banks if self.scratchpad.ports == "shared" else 0
+        return MemoryNumbers(
+            dma.bytes_per_cycle, dma.burst_bytes, dma.request_bytes or dma.burst_bytes,
+            dma.outstanding_requests or 0, dma.latency_cycles,
+            max(1, round(dram.bandwidth_mb_per_s * dram.efficiency * 1000)), khz, dram.row_bytes,
+            math.ceil(dram.row_cycle_ns * 1000), dram.banks, interval, refresh,
+            cycles(dram.turnaround_ns), shared,
+        )  # fmt: skip
+
+
+def _khz(point: OperatingPoint) -> int:
+    return max(1, round(point.clock_mhz * 1000))
 
 
 def numeric_keys(device: Device) -> list[str]:

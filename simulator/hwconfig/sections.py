@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 # Upper bounds lie far above any device and keep every count of cycles and bytes within 64 bits.
 Positive = Annotated[int, Field(ge=1, le=1 << 20)]
@@ -79,6 +79,12 @@ class UnifiedScratchpad(Section):
     buffers: Annotated[int, Field(ge=1, le=8)] = 2
     banks: Positive = 1
     read_bytes_per_cycle: Positive
+    ports: Literal["separate", "shared"] = Field(
+        "separate",
+        description="separate: the DMA has a port of its own; shared: each bank has one port for all, and "
+        "the array or vector unit waits a cycle where the DMA meets it in a bank, as one access in as many "
+        "as there are banks does",
+    )
     resident_weights: bool = Field(
         False, description="keep all weights on chip from one inference to the next if they fit"
     )
@@ -94,6 +100,12 @@ class SplitScratchpad(Section):
     buffers: Annotated[int, Field(ge=1, le=8)] = 2
     banks: Positive = 1
     read_bytes_per_cycle: Positive
+    ports: Literal["separate", "shared"] = Field(
+        "separate",
+        description="separate: the DMA has a port of its own; shared: each bank has one port for all, and "
+        "the array or vector unit waits a cycle where the DMA meets it in a bank, as one access in as many "
+        "as there are banks does",
+    )
     resident_weights: bool = Field(
         False, description="keep all weights on chip from one inference to the next if they fit"
     )
@@ -121,17 +133,74 @@ class Dma(Section):
     """The engine between DRAM and scratchpad."""
 
     bytes_per_cycle: Positive
-    burst_bytes: Positive = 16
-    latency_cycles: Annotated[int, Field(ge=0, le=1 << 30)] = 0
+    burst_bytes: Positive = Field(
+        16, description="what a transfer is made of: parts of a burst take as long as a whole one"
+    )
+    latency_cycles: Annotated[int, Field(ge=0, le=1 << 30)] = Field(
+        0, description="from a request to its first byte"
+    )
+    request_bytes: Positive | None = Field(
+        None,
+        description="the most that one request asks for, one burst or several; a burst by default",
+    )
+    outstanding_requests: Annotated[int, Field(ge=1, le=1 << 16)] | None = Field(
+        None,
+        description="requests on their way at once, so that the next ones leave while the first waits for "
+        "its bytes. Without it a transfer begins when the one before is complete, and waits for its "
+        "latency once",
+    )
+
+    @model_validator(mode="after")
+    def _whole_bursts(self) -> Dma:
+        if self.request_bytes is not None and self.request_bytes % self.burst_bytes:
+            raise ValueError(
+                f"dma.request_bytes: {self.request_bytes} is not a multiple of dma.burst_bytes, "
+                f"{self.burst_bytes}"
+            )
+        return self
 
 
 class Dram(Section):
-    """The memory behind the DMA: DRAM, flash or a host link."""
+    """The memory behind the DMA: DRAM, flash or a host link. Times of rows, refresh and turnaround are
+    those of a data sheet (tRC, tREFI, tRFC, and tWTR or tRTW); 0 leaves them out."""
 
     kind: str = Field(description="a key under [dram] of the energy table")
     bandwidth_mb_per_s: Annotated[float, Field(ge=0.1, le=1e9, allow_inf_nan=False)] = Field(
         description="decimal megabytes per second"
     )
+    efficiency: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = Field(
+        1.0,
+        description="part of the bandwidth that is reached where what is given below is not in the way",
+    )
+    row_bytes: Annotated[int, Field(ge=0, le=1 << 20)] = Field(
+        0, description="bytes of an open row over all chips; 0: no rows"
+    )
+    row_cycle_ns: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        0.0, description="least time from opening a row of a bank to opening another one of it"
+    )
+    banks: Annotated[int, Field(ge=1, le=1 << 10)] = Field(
+        1, description="banks that open rows at the same time"
+    )
+    refresh_interval_ns: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0.0
+    refresh_ns: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = Field(
+        0.0, description="at the end of every interval, nothing moves for so long"
+    )
+    turnaround_ns: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        0.0, description="between a read and a write, either way"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Dram:
+        if (self.row_bytes > 0) != (self.row_cycle_ns > 0):
+            raise ValueError("dram: row_bytes and row_cycle_ns are given both or neither")
+        if (self.refresh_ns > 0) != (self.refresh_interval_ns > 0):
+            raise ValueError("dram: refresh_ns and refresh_interval_ns are given both or neither")
+        if self.refresh_ns and 2 * self.refresh_ns > self.refresh_interval_ns:
+            raise ValueError(
+                f"dram.refresh_ns: {self.refresh_ns} is more than half of dram.refresh_interval_ns, "
+                f"{self.refresh_interval_ns}"
+            )
+        return self
 
 
 class Host(Section):

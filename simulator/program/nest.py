@@ -206,14 +206,21 @@ def _input_extent(
 
 
 @jit
-def ifmap_elements(nest: Nest, tile: Tile) -> int:
-    """Ifmap elements one tile reads, each counted once, padding left out."""
+def ifmap_extent(nest: Nest, tile: Tile) -> tuple[int, int]:
+    """(rows, columns) of the ifmap that one tile reads, padding left out."""
     rows = _input_extent(
         tile.h0, tile.h1, nest.stride_h, nest.dilation_h, nest.kernel_h, nest.pad_top, nest.in_h
     )
     cols = _input_extent(
         tile.w0, tile.w1, nest.stride_w, nest.dilation_w, nest.kernel_w, nest.pad_left, nest.in_w
     )
+    return rows, cols
+
+
+@jit
+def ifmap_elements(nest: Nest, tile: Tile) -> int:
+    """Ifmap elements one tile reads, each counted once, padding left out."""
+    rows, cols = ifmap_extent(nest, tile)
     return rows * cols * (tile.g1 - tile.g0) * (tile.k1 - tile.k0)
 
 

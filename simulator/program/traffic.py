@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from simulator.fixedpoint.width import ceil_div
-from simulator.hwconfig import DATAFLOWS, Device, DeviceNumbers
+from simulator.hwconfig import DATAFLOWS, Device
 from simulator.jit import jit
 from simulator.program.commands import Command, Host, Matmul, Move, Piece, Vector
 from simulator.program.nest import (
     Nest,
     Tile,
-    ifmap_elements,
+    ifmap_extent,
     largest_ifmap_elements,
     ofmap_elements,
     tile_counts,
@@ -25,6 +25,7 @@ from simulator.program.nest import (
     weight_elements,
 )
 from simulator.program.program import Program
+from simulator.program.transfers import Runs, image_runs, one_run
 from simulator.tensor import TensorSpec
 
 MATMUL, VECTOR, MOVE, HOST = 0, 1, 2, 3
@@ -34,7 +35,8 @@ class CommandNumbers(NamedTuple):
     """One command as plain integers.
 
     ``dataflow`` indexes ``hwconfig.DATAFLOWS``. The ``stream_*`` flags are 1 where the operand comes
-    from or goes to DRAM. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
+    from or goes to DRAM. ``weight_rows``: 1 where weights lie in DRAM as the program made them, not
+    tile by tile. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
     ``copy_cycles``: what the DMA needs to write a Move's ofmap, run by run. ``fixed_cycles`` is the
     whole cost of a Host command, and of a Move that stays on chip.
     """
@@ -52,6 +54,7 @@ class CommandNumbers(NamedTuple):
     stream_second: int
     stream_ofmap: int
     prefetched: int
+    weight_rows: int
     whole_bytes: int
     copy_cycles: int
     fixed_cycles: int
@@ -119,7 +122,7 @@ def numbers_of(
         seconds = device.host.call_latency_s + command.operations / device.host.operations_per_s
         cycles = math.ceil(seconds * clock_khz * 1000)
         bits = specs[command.ofmap].bits
-        return CommandNumbers(HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles)
+        return CommandNumbers(HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles)
     s = command.streams
     taken: dict[str, tuple[int, int]] = {IFMAP: (0, 0), SECOND_IFMAP: (0, 0)}
     whole_bytes = 0
@@ -136,16 +139,17 @@ def numbers_of(
     if isinstance(command, Matmul):
         return CommandNumbers(
             MATMUL, DATAFLOWS.index(command.dataflow), ifmap_bits, 0,  # type: ignore[arg-type]
-            command.weight_bits, bits, command.channel_bits, command.lane.cycles, *flags, 0, 0, 0,
+            command.weight_bits, bits, command.channel_bits, command.lane.cycles, *flags,
+            int(command.weights_made), 0, 0, 0,
         )  # fmt: skip
     if isinstance(command, Vector):
         return CommandNumbers(
             VECTOR, 0, ifmap_bits, second_bits, 0, bits, 0, command.lane.cycles, *flags,
-            whole_bytes, 0, 0,
+            0, whole_bytes, 0, 0,
         )  # fmt: skip
     copied = copy_cycles(command, specs, device)
     on_chip = 0 if any(s.inputs) or s.ofmap else device.dma.latency_cycles + copied
-    return CommandNumbers(MOVE, 0, bits, 0, 0, bits, 0, 0, *flags, 0, copied, on_chip)
+    return CommandNumbers(MOVE, 0, bits, 0, 0, bits, 0, 0, *flags, 0, 0, copied, on_chip)
 
 
 def nest_of(command: Command, specs: Mapping[str, TensorSpec]) -> Nest:
@@ -197,7 +201,7 @@ def weight_key(numbers: CommandNumbers, tile: Tile) -> int:
 @jit
 def ifmap_tile_bytes(nest: Nest, tile: Tile, bits: int) -> int:
     """Ifmap of one tile, packed."""
-    return ceil_div(ifmap_elements(nest, tile) * bits, 8)
+    return ifmap_runs(nest, tile, bits).size_bytes
 
 
 @jit
@@ -207,15 +211,35 @@ def ofmap_tile_bytes(numbers: CommandNumbers, tile: Tile) -> int:
 
 
 @jit
-def transfer_cycles(size_bytes: int, device: DeviceNumbers) -> int:
-    """DMA cycles of one transfer between DRAM and scratchpad: latency, then whole bursts at the slower
-    of the DMA's and the DRAM's rate. Nothing to move takes no time."""
-    if size_bytes == 0:
-        return 0
-    bursts = ceil_div(size_bytes, device.burst_bytes) * device.burst_bytes
-    dma = ceil_div(bursts, device.dma_bytes_per_cycle)
-    dram = ceil_div(bursts * device.clock_khz, device.dram_kb_per_s)
-    return device.dma_latency_cycles + max(dma, dram)
+def ifmap_runs(nest: Nest, tile: Tile, bits: int) -> Runs:
+    """Where the ifmap of one tile lies."""
+    rows, cols = ifmap_extent(nest, tile)
+    whole = (nest.in_w, nest.groups, nest.k)
+    return image_runs(rows, cols, tile.g1 - tile.g0, tile.k1 - tile.k0, whole, bits)
+
+
+@jit
+def ofmap_runs(nest: Nest, numbers: CommandNumbers, tile: Tile) -> Runs:
+    """Where the ofmap of one tile lies."""
+    whole = (nest.out_w, nest.groups, nest.n)
+    return image_runs(
+        tile.h1 - tile.h0, tile.w1 - tile.w0, tile.g1 - tile.g0, tile.n1 - tile.n0, whole,
+        numbers.ofmap_bits,
+    )  # fmt: skip
+
+
+@jit
+def weight_runs(nest: Nest, numbers: CommandNumbers, tile: Tile) -> Runs:
+    """Where the weights of one tile lie: one after the other, or, of weights that the program makes, in
+    the rows of a matrix of k by n for each group and tap."""
+    size = weight_tile_bytes(nest, numbers, tile)
+    n, k = tile.n1 - tile.n0, tile.k1 - tile.k0
+    matrices = (tile.g1 - tile.g0) * nest.kernel_h * nest.kernel_w
+    if not numbers.weight_rows or (n == nest.n and (k == nest.k or matrices == 1)):
+        return one_run(size)
+    if n == nest.n:
+        return Runs(size, matrices, ceil_div(nest.k * nest.n * numbers.weight_bits, 8))
+    return Runs(size, matrices * k, ceil_div(nest.n * numbers.weight_bits, 8))
 
 
 @jit

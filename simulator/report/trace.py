@@ -10,8 +10,10 @@ from simulator.program.traffic import HOST
 from simulator.result import Result
 from simulator.timing.plan import OPERANDS, RESULT, CommandPlan, plan_program
 from simulator.timing.result import (
-    OPERANDS_END,
-    RESULT_END,
+    OPERANDS_TURN,
+    OPERANDS_TURN_END,
+    RESULT_TURN,
+    RESULT_TURN_END,
     STREAM_END,
     STREAM_START,
     VECTOR_END,
@@ -38,15 +40,15 @@ class Span(NamedTuple):
 
 def spans_of(result: Result) -> list[Span]:
     """Every span of a run. Those of one engine never overlap; the array's are from the first operand that
-    goes into it to the last one, waits for loads between folds included."""
+    goes into it to the last one, waits for loads between folds included; those of the bus include the
+    refreshes that hold a transfer up."""
     found: list[Span] = []
     plans = plan_program(result.program, result.point)
     for index, (plan, timing) in enumerate(zip(plans, result.timing.commands, strict=True)):
         name = result.program.commands[index].operator
         found.append(Span(COMMANDS, name, index, -1, timing.start_cycle, timing.end_cycle))
         if plan.prefetch_cycles:
-            end = timing.prefetched_cycle
-            found.append(Span(BUS, "prefetch", index, 0, end - plan.prefetch_cycles, end))
+            found.append(Span(BUS, "prefetch", index, 0, *timing.prefetch_turn))
         if plan.alone_cycles:
             track, what = (HOST_TRACK, name) if plan.kind == HOST else (BUS, "copy on chip")
             found.append(Span(track, what, index, -1, timing.start_cycle, timing.end_cycle))
@@ -59,16 +61,16 @@ def _tiles(index: int, name: str, plan: CommandPlan, timing: CommandTiming) -> l
     spans, found = timing.spans, []
     for tile in range(len(spans)):
         row, cycles = spans[tile], plan.tiles[tile]
-        ends = int(row[OPERANDS_END]), int(row[RESULT_END])
         if cycles[OPERANDS]:
-            start = ends[0] - int(cycles[OPERANDS])
-            found.append(Span(BUS, "operands", index, tile, start, ends[0]))
+            turn = _pair(row, OPERANDS_TURN, OPERANDS_TURN_END)
+            found.append(Span(BUS, "operands", index, tile, *turn))
         if row[STREAM_START] >= 0:
             found.append(Span(ARRAY, name, index, tile, *_pair(row, STREAM_START, STREAM_END)))
         if row[VECTOR_START] >= 0 and row[VECTOR_END] > row[VECTOR_START]:
             found.append(Span(VECTOR, name, index, tile, *_pair(row, VECTOR_START, VECTOR_END)))
         if cycles[RESULT]:
-            found.append(Span(BUS, "ofmap", index, tile, ends[1] - int(cycles[RESULT]), ends[1]))
+            turn = _pair(row, RESULT_TURN, RESULT_TURN_END)
+            found.append(Span(BUS, "ofmap", index, tile, *turn))
     return found
 
 

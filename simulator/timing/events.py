@@ -19,7 +19,9 @@ from simulator.timing import plan as columns
 from simulator.timing.plan import CommandPlan, Pace, is_product, pace_of, plan_program
 from simulator.timing.result import (
     OPERANDS_END,
+    OPERANDS_TURN,
     RESULT_END,
+    RESULT_TURN,
     RESULTS,
     SPAN_COLUMNS,
     STREAM_END,
@@ -50,6 +52,8 @@ class _Transfer:
     cycles: int
     after: list[simpy.Event]
     done: simpy.Event
+    write: bool = False
+    spans: np.ndarray | None = None  # of its tile, to note its turn in
 
 
 @dataclass
@@ -106,7 +110,8 @@ class _Simulation:
             for tile in range(count):
                 cycles = int(run.plan.tiles[tile, columns.RESULT])
                 if cycles:
-                    queue.append(_Transfer(cycles, [run.vector_done[tile]], run.stored[tile]))
+                    done = [run.vector_done[tile]]
+                    queue.append(_Transfer(cycles, done, run.stored[tile], True, run.spans[tile]))
                 ahead = tile + self.pace.buffers
                 if ahead < count:
                     self._queue_operands(queue, run, ahead)
@@ -120,7 +125,7 @@ class _Simulation:
             after = [run.start]
             if tile >= self.pace.buffers:
                 after.append(run.entered[tile - self.pace.buffers])
-            queue.append(_Transfer(cycles, after, run.arrived[tile]))
+            queue.append(_Transfer(cycles, after, run.arrived[tile], spans=run.spans[tile]))
 
     @staticmethod
     def _queue_prefetch(queue: list[_Transfer], run: _Run, following: _Run | None) -> None:
@@ -131,10 +136,30 @@ class _Simulation:
             queue.append(_Transfer(following.plan.prefetch_cycles, [after], following.prefetched))
 
     def _bus(self) -> Process:
+        wrote, turned = False, 0
         for transfer in self.queue:
+            if transfer.write != wrote:
+                turned = int(self.env.now) + self.pace.turnaround if self.env.now else 0
+            wrote = transfer.write
             yield from transfer.after
-            yield self.env.timeout(transfer.cycles)
-            transfer.done.succeed()
+            yield self.env.timeout(max(turned - int(self.env.now), 0))
+            yield from self._move(transfer)
+            self.env.process(self._after(self.pace.trailing, transfer.done))
+
+    def _move(self, transfer: _Transfer) -> Process:
+        """A transfer's turn on the bus; nothing moves during a refresh, at the end of every interval."""
+        interval, cycles = self.pace.interval, transfer.cycles
+        open_cycles = interval - self.pace.refresh
+        if self.pace.refresh and int(self.env.now) % interval >= open_cycles:
+            yield self.env.timeout(interval - int(self.env.now) % interval)
+        began = int(self.env.now)
+        while self.pace.refresh and int(self.env.now) % interval + cycles > open_cycles:
+            cycles -= open_cycles - int(self.env.now) % interval
+            yield self.env.timeout(interval - int(self.env.now) % interval)
+        yield self.env.timeout(cycles)
+        if transfer.spans is not None:
+            first = RESULT_TURN if transfer.write else OPERANDS_TURN
+            transfer.spans[first : first + 2] = began, self.env.now
 
     def _operands_ready(self, run: _Run, tile: int) -> Process:
         yield run.start
@@ -233,7 +258,7 @@ class _Simulation:
 
 def simulate_events(program: Program, point: OperatingPoint) -> EventTiming:
     """Play ``program`` at ``point``'s clock in SimPy."""
-    return simulate_plans(plan_program(program, point), pace_of(program.device))
+    return simulate_plans(plan_program(program, point), pace_of(program.device, point))
 
 
 def simulate_plans(plans: list[CommandPlan], pace: Pace) -> EventTiming:

@@ -34,7 +34,11 @@ from simulator.timing.plan import (
 from simulator.timing.result import (
     CAUSES,
     OPERANDS_END,
+    OPERANDS_TURN,
+    OPERANDS_TURN_END,
     RESULT_END,
+    RESULT_TURN,
+    RESULT_TURN_END,
     RESULTS,
     SPAN_COLUMNS,
     STREAM_END,
@@ -49,31 +53,58 @@ from simulator.timing.result import (
 _COMPUTING, _DRAINING, _LOADING, _PORT, _BUS, _VECTOR_UNIT, _HOST = range(7)
 
 
+class Bus(NamedTuple):
+    """When the DMA's last transfer began, when it is free, and whether it wrote."""
+
+    began: int
+    free: int
+    wrote: bool
+
+
 class Border(NamedTuple):
     """What crosses the border between two commands, in absolute cycles."""
 
     start: int
-    bus_free: int
+    bus: Bus
     prefetched: int  # when this command's prefetched weights are on chip
+    prefetch_turn: tuple[int, int]  # when the bus fetched them
 
 
 @jit
-def _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetched):
+def _transfer(bus: Bus, after: int, cycles: int, write: bool, pace: Pace) -> Bus:
+    """The bus after a transfer of ``cycles`` that may begin at ``after``; refreshes hold it up."""
+    begin = bus.free
+    if bus.wrote != write and begin > 0:
+        begin += pace.turnaround
+    begin = max(begin, after)
+    if pace.refresh == 0:
+        return Bus(begin, begin + cycles, write)
+    # In cycles that no refresh takes: those before `begin`, then the transfer's.
+    open_cycles = pace.interval - pace.refresh
+    before = begin // pace.interval * open_cycles + min(begin % pace.interval, open_cycles)
+    last = before + cycles - 1
+    end = last // open_cycles * pace.interval + last % open_cycles + 1
+    return Bus(before // open_cycles * pace.interval + before % open_cycles, end, write)
+
+
+@jit
+def _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetch):
     """Transfer the operands of ``tile``, and behind those of the last tile the next command's prefetch;
-    returns (bus free, prefetch done)."""
+    returns (bus, the prefetch's turn on it)."""
     arrived = border.start
     if plan[tile, OPERANDS] > 0:
-        begin = max(bus, border.start)
+        after = border.start
         if tile >= pace.buffers:
-            begin = max(begin, spans[tile - pace.buffers, STREAM_END])
-        bus = begin + plan[tile, OPERANDS]
-        arrived = bus
+            after = max(after, spans[tile - pace.buffers, STREAM_END])
+        bus = _transfer(bus, after, plan[tile, OPERANDS], False, pace)
+        arrived = bus.free + pace.trailing
+        spans[tile, OPERANDS_TURN], spans[tile, OPERANDS_TURN_END] = bus.began, bus.free
     if tile == 0:
         arrived = max(arrived, border.prefetched)
     spans[tile, OPERANDS_END] = arrived
     if tile == plan.shape[0] - 1 and next_prefetch > 0:
-        bus = prefetched = max(bus, border.start) + next_prefetch
-    return bus, prefetched
+        bus = prefetch = _transfer(bus, border.start, next_prefetch, False, pace)
+    return bus, prefetch
 
 
 @jit
@@ -101,11 +132,11 @@ def _explain_gap(plan, spans, tile, output, outputs, loading, cursor, pace, caus
 
 @jit
 def _play_products(plan, pace, border, next_prefetch, spans, outputs, causes):
-    """A command on the array; returns (end, bus free, next command's prefetch done)."""
+    """A command on the array; returns (end, bus, next command's prefetch, where there is one)."""
     count = plan.shape[0]
-    bus, prefetched = border.bus_free, np.int64(0)
+    bus = prefetch = border.bus
     for tile in range(min(pace.buffers, count)):
-        bus, prefetched = _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetched)
+        bus, prefetch = _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetch)
     loader = streamer = vector = cursor = end = border.start
     output = 0
     for tile in range(count):
@@ -141,19 +172,18 @@ def _play_products(plan, pace, border, next_prefetch, spans, outputs, causes):
             vector = begin + plan[tile, VECTOR]
             spans[tile, VECTOR_START], spans[tile, VECTOR_END] = begin, vector
             if plan[tile, RESULT] > 0:
-                bus = max(bus, vector) + plan[tile, RESULT]
-                spans[tile, RESULT_END] = bus
-                end = max(end, bus)
+                bus = _transfer(bus, vector, plan[tile, RESULT], True, pace)
+                spans[tile, RESULT_TURN], spans[tile, RESULT_TURN_END] = bus.began, bus.free
+                spans[tile, RESULT_END] = bus.free + pace.trailing
+                end = max(end, spans[tile, RESULT_END])
             outputs[output] = tile
             output += 1
             end = max(end, vector)
         ahead = tile + pace.buffers
         if ahead < count:
-            bus, prefetched = _fetch(
-                plan, spans, ahead, pace, border, next_prefetch, bus, prefetched
-            )
+            bus, prefetch = _fetch(plan, spans, ahead, pace, border, next_prefetch, bus, prefetch)
     _explain_tail(plan, spans, outputs, output, pace, cursor, end, causes)
-    return end, bus, prefetched
+    return end, bus, prefetch
 
 
 @jit
@@ -179,9 +209,9 @@ def _explain_tail(plan, spans, outputs, output, pace, cursor, end, causes):
 def _play_others(plan, pace, border, next_prefetch, spans, causes):
     """A vector command or a copy through DRAM: operands, vector unit, result, tile by tile."""
     count = plan.shape[0]
-    bus, prefetched = border.bus_free, np.int64(0)
+    bus = prefetch = border.bus
     for tile in range(min(pace.buffers, count)):
-        bus, prefetched = _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetched)
+        bus, prefetch = _fetch(plan, spans, tile, pace, border, next_prefetch, bus, prefetch)
     vector = end = border.start
     for tile in range(count):
         begin = max(vector, spans[tile, OPERANDS_END])
@@ -198,16 +228,15 @@ def _play_others(plan, pace, border, next_prefetch, spans, causes):
         )
         end = max(end, vector)
         if plan[tile, RESULT] > 0:
-            bus = max(bus, vector) + plan[tile, RESULT]
-            spans[tile, RESULT_END] = bus
-            end = max(end, bus)
+            bus = _transfer(bus, vector, plan[tile, RESULT], True, pace)
+            spans[tile, RESULT_TURN], spans[tile, RESULT_TURN_END] = bus.began, bus.free
+            spans[tile, RESULT_END] = bus.free + pace.trailing
+            end = max(end, spans[tile, RESULT_END])
         ahead = tile + pace.buffers
         if ahead < count:
-            bus, prefetched = _fetch(
-                plan, spans, ahead, pace, border, next_prefetch, bus, prefetched
-            )
+            bus, prefetch = _fetch(plan, spans, ahead, pace, border, next_prefetch, bus, prefetch)
     causes[_BUS] += end - vector
-    return end, bus, prefetched
+    return end, bus, prefetch
 
 
 def _play(
@@ -218,29 +247,28 @@ def _play(
     if plan.alone_cycles:
         end = border.start + plan.alone_cycles
         causes[_HOST if plan.kind == HOST else _PORT] = plan.alone_cycles
-        bus = border.bus_free
-        prefetch_done = 0
+        # An on-chip copy holds the DMA itself; the host does not.
+        free = border.start if plan.kind == HOST else end
+        bus = prefetch = border.bus
         if next_prefetch:
-            # An on-chip copy holds the DMA itself; the host does not.
-            free = border.start if plan.kind == HOST else end
-            bus = prefetch_done = max(bus, free) + next_prefetch
+            bus = prefetch = _transfer(bus, free, next_prefetch, False, pace)
     elif is_product(plan):
         outputs = np.zeros(plan.tiles.shape[0], np.int64)
-        end, bus, prefetch_done = _play_products(
+        end, bus, prefetch = _play_products(
             plan.tiles, pace, border, next_prefetch, spans, outputs, causes
         )
     else:
-        end, bus, prefetch_done = _play_others(
-            plan.tiles, pace, border, next_prefetch, spans, causes
-        )
+        end, bus, prefetch = _play_others(plan.tiles, pace, border, next_prefetch, spans, causes)
     by_cause = {name: int(c) for name, c in zip(CAUSES, causes, strict=True)}
-    timing = CommandTiming(border.start, int(end), by_cause, spans, border.prefetched)
-    return timing, Border(int(end), int(bus), int(prefetch_done))
+    timing = CommandTiming(border.start, int(end), by_cause, spans, border.prefetch_turn)
+    turn = (int(prefetch[0]), int(prefetch[1])) if next_prefetch else (0, 0)
+    there = turn[1] + pace.trailing if next_prefetch else 0
+    return timing, Border(int(end), Bus(int(bus[0]), int(bus[1]), bool(bus[2])), there, turn)
 
 
 def time_plans(plans: list[CommandPlan], pace: Pace) -> Timing:
     """Play planned commands one after another."""
-    border = Border(0, 0, 0)
+    border = Border(0, Bus(0, 0, False), 0, (0, 0))
     commands = []
     for index, plan in enumerate(plans):
         following = plans[index + 1].prefetch_cycles if index + 1 < len(plans) else 0
@@ -251,4 +279,4 @@ def time_plans(plans: list[CommandPlan], pace: Pace) -> Timing:
 
 def time_program(program: Program, point: OperatingPoint) -> Timing:
     """Cycles of ``program`` at ``point``'s clock."""
-    return time_plans(plan_program(program, point), pace_of(program.device))
+    return time_plans(plan_program(program, point), pace_of(program.device, point))

@@ -17,68 +17,94 @@ from simulator.program.traffic import (
     MATMUL,
     MOVE,
     CommandNumbers,
+    ifmap_runs,
     ifmap_tile_bytes,
-    ofmap_tile_bytes,
+    ofmap_runs,
     program_numbers,
-    transfer_cycles,
     vector_cycles,
     weight_key,
-    weight_tile_bytes,
+    weight_runs,
 )
 from simulator.program.traffic import VECTOR as VECTOR_COMMAND
+from simulator.program.transfers import (
+    dram_cycles,
+    meeting_cycles,
+    trailing_cycles,
+    transfer_cycles,
+)
 
-# Columns of a plan: cycles of each stage of a tile, then the parts of its streaming time, then flags.
+# Columns of a plan: cycles of each stage of a tile, then the parts of its streaming time, then flags, and
+# how long the DRAM is busy for what the DMA brings (IN) and takes away (OUT).
 OPERANDS, LOAD, BODY, LAST, SKEW, VECTOR, RESULT = range(7)
-COMPUTE, WAIT_LOAD, WAIT_DRAIN, STALL, FIRST_K, LAST_K, LEAD = range(7, 14)
-COLUMNS = 14
+COMPUTE, WAIT_LOAD, WAIT_DRAIN, STALL, FIRST_K, LAST_K, LEAD, DRAM_IN, DRAM_OUT = range(7, 16)
+COLUMNS = 16
 
 
 class CommandPlan(NamedTuple):
     """One command: ``tiles`` is int64 of shape (tiles, COLUMNS).
 
     ``prefetch_cycles`` is the transfer of its first weight tile, made while the command before runs (0:
-    not prefetched). ``alone_cycles`` is the length of a Host command or an on-chip copy.
+    not prefetched), ``prefetch_dram`` what of it the DRAM is busy. ``alone_cycles`` is the length of a
+    Host command or an on-chip copy.
     """
 
     kind: int
     tiles: np.ndarray
     prefetch_cycles: int
     alone_cycles: int
+    prefetch_dram: int = 0
 
 
 class Pace(NamedTuple):
-    """What the engines need of the device besides durations."""
+    """What the engines need of the device besides durations, in cycles.
+
+    ``trailing``: from the end of a transfer's turn on the bus to its last byte. ``turnaround``: between a
+    read and a write. Nothing moves in the last ``refresh`` cycles of every ``interval``.
+    """
 
     buffers: int
     accumulator_buffers: int
     serial: bool
+    trailing: int = 0
+    turnaround: int = 0
+    interval: int = 0
+    refresh: int = 0
 
 
 @jit
 def _fill(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, plan: np.ndarray
-) -> int:
-    """Fill ``plan``; returns the prefetch's cycles."""
-    prefetch = 0
+) -> tuple[int, int]:
+    """Fill ``plan``; returns the prefetch's cycles, and those of the DRAM."""
+    memory = device.memory
+    prefetch = prefetch_dram = 0
     last_weights = last_ifmap = -1
     for index in range(plan.shape[0]):
         tile = tile_at(nest, index)
         row = plan[index]
+        moved = 0
         weights = weight_key(numbers, tile)
         if numbers.stream_weights and weights != last_weights:
-            cycles = transfer_cycles(weight_tile_bytes(nest, numbers, tile), device)
+            runs = weight_runs(nest, numbers, tile)
+            moved += runs.size_bytes
             if numbers.prefetched and index == 0:
-                prefetch = cycles
+                prefetch = transfer_cycles(runs, memory)
+                prefetch_dram = dram_cycles(runs, memory)
             else:
-                row[OPERANDS] += cycles
+                row[OPERANDS] += transfer_cycles(runs, memory)
+                row[DRAM_IN] += dram_cycles(runs, memory)
             last_weights = weights
         if tile.ifmap_index != last_ifmap:
             if numbers.stream_ifmap:
-                size = ifmap_tile_bytes(nest, tile, numbers.ifmap_bits)
-                row[OPERANDS] += transfer_cycles(size, device)
+                runs = ifmap_runs(nest, tile, numbers.ifmap_bits)
+                moved += runs.size_bytes
+                row[OPERANDS] += transfer_cycles(runs, memory)
+                row[DRAM_IN] += dram_cycles(runs, memory)
             if numbers.stream_second:
-                size = ifmap_tile_bytes(nest, tile, numbers.second_bits)
-                row[OPERANDS] += transfer_cycles(size, device)
+                runs = ifmap_runs(nest, tile, numbers.second_bits)
+                moved += runs.size_bytes
+                row[OPERANDS] += transfer_cycles(runs, memory)
+                row[DRAM_IN] += dram_cycles(runs, memory)
             last_ifmap = tile.ifmap_index
         if numbers.kind == MOVE and not numbers.stream_ofmap:
             # The DMA writes every run, and what it fills in, which did not come over the bus.
@@ -105,16 +131,29 @@ def _fill(
                 row[STALL] = max(ceil_div(read, device.read_bytes_per_cycle) - row[VECTOR], 0)
                 row[VECTOR] += row[STALL]
             if numbers.stream_ofmap:
-                row[RESULT] = transfer_cycles(ofmap_tile_bytes(numbers, tile), device)
-                row[RESULT] = max(row[RESULT], numbers.copy_cycles)
-    return prefetch
+                runs = ofmap_runs(nest, numbers, tile)
+                moved += runs.size_bytes
+                row[RESULT] = max(transfer_cycles(runs, memory), numbers.copy_cycles)
+                row[DRAM_OUT] = dram_cycles(runs, memory)
+        # What the DMA moves for this tile meets the array or the vector unit some time; it is counted here.
+        met = meeting_cycles(moved, memory)
+        if numbers.kind == MATMUL:
+            row[BODY] += met
+            row[STALL] += met
+        elif numbers.kind == VECTOR_COMMAND:
+            row[VECTOR] += met
+            row[STALL] += met
+    return prefetch, prefetch_dram
 
 
-def pace_of(device: Device) -> Pace:
-    """Buffer counts and overlap mode of ``device``."""
+def pace_of(device: Device, point: OperatingPoint | None = None) -> Pace:
+    """Buffer counts, overlap mode and memory of ``device``, at ``point``'s clock."""
+    memory = device.numbers(point or device.operating_point()).memory
     return Pace(
-        device.scratchpad.buffers, device.accumulator.buffers, device.array.overlap == "serial"
-    )
+        device.scratchpad.buffers, device.accumulator.buffers, device.array.overlap == "serial",
+        trailing_cycles(memory), memory.turnaround_cycles, memory.refresh_interval_cycles,
+        memory.refresh_cycles,
+    )  # fmt: skip
 
 
 def plan_program(program: Program, point: OperatingPoint) -> list[CommandPlan]:
@@ -129,8 +168,8 @@ def plan_program(program: Program, point: OperatingPoint) -> list[CommandPlan]:
             continue
         tiles = np.zeros((tile_count(nest), COLUMNS), np.int64)
         grid = grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits)
-        prefetch = _fill(nest, numbers, device, grid, tiles)
-        plans.append(CommandPlan(numbers.kind, tiles, prefetch, 0))
+        prefetch, dram = _fill(nest, numbers, device, grid, tiles)
+        plans.append(CommandPlan(numbers.kind, tiles, int(prefetch), 0, int(dram)))
     return plans
 
 

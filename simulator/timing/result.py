@@ -15,23 +15,25 @@ port is narrower than the array needs, or the DMA copies on chip. ``dram_stall``
 the vector unit, waits for a transfer. ``vector``: the array has nothing to do until the vector unit is
 done. ``host``: the host runs."""
 
-# Columns of a span table, absolute cycles; -1 where a tile has no such stage.
+# Columns of a span table, absolute cycles; -1 where a tile has no such stage. Transfers take turns on the
+# bus; the last byte of one may come later, while others have theirs.
 OPERANDS_END, STREAM_START, STREAM_END, RESULTS, VECTOR_START, VECTOR_END, RESULT_END = range(7)
-SPAN_COLUMNS = 7
+OPERANDS_TURN, OPERANDS_TURN_END, RESULT_TURN, RESULT_TURN_END = range(7, 11)
+SPAN_COLUMNS = 11
 
 
 @dataclass(frozen=True)
 class CommandTiming:
     """One command: half-open ``start_cycle`` .. ``end_cycle``, its cycles by cause, its tiles' spans.
 
-    ``prefetched_cycle``: when the weights that were fetched for it beforehand were there (0: none were).
+    ``prefetch_turn``: when the bus fetched weights for it beforehand (empty: it did not).
     """
 
     start_cycle: int
     end_cycle: int
     by_cause: dict[str, int]
     spans: np.ndarray
-    prefetched_cycle: int = 0
+    prefetch_turn: tuple[int, int] = (0, 0)
 
     @property
     def cycles(self) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.hwconfig import DeviceNumbers
-from simulator.program.traffic import HOST, MATMUL, MOVE, VECTOR, transfer_cycles, vector_cycles
+from simulator.hwconfig import MemoryNumbers
+from simulator.program.traffic import HOST, MATMUL, MOVE, VECTOR, vector_cycles
+from simulator.program.transfers import Runs, meeting_cycles, transfer_cycles
 from simulator.timing import plan as columns
 from simulator.timing.events import simulate_plans
 from simulator.timing.pipeline import time_plans
@@ -127,33 +128,72 @@ def test_hand_worked_cases(name: str) -> None:
 
 def test_spans_of_one_tile() -> None:
     (command,) = time_plans([product(FULL)], PIPELINED).commands
-    assert command.spans.tolist() == [[10, 14, 20, 23, 23, 25, 30]]
+    assert command.spans.tolist() == [[10, 14, 20, 23, 23, 25, 30, 0, 10, 25, 30]]
     assert list(command.by_cause) == list(CAUSES)
 
 
-def numbers(**changes: Any) -> DeviceNumbers:
+def test_bytes_that_trail_their_turn() -> None:
+    """Two tiles, 3 cycles late each way: @10 the bus is free and takes the second tile's operands, @13 the
+    first's are there; its ofmap has the bus after them, @28 to 33, and is stored @36."""
+    (command,) = time_plans([product(FULL, FULL)], PIPELINED._replace(trailing=3)).commands
+    assert command.spans[0].tolist() == [13, 17, 23, 26, 26, 28, 36, 0, 10, 28, 33]
+    assert command.spans[1, :2].tolist() == [23, 27]
+
+
+def test_turnaround_and_refresh() -> None:
+    """The ofmap, ready @25, follows a read that ended @10 long ago, and a refresh from 26 to 30 cuts it."""
+    (command,) = time_plans(
+        [product(FULL)], PIPELINED._replace(turnaround=7, interval=30, refresh=4)
+    ).commands
+    assert command.spans[0, -2:].tolist() == [25, 34]
+    # Operands that end @10, and a write that wants to begin @4: it waits for 7 cycles from @10 on.
+    plan = others(VECTOR, tile(operands=2, vector=2, result=3), tile(operands=8))
+    (command,) = time_plans([plan], PIPELINED._replace(turnaround=7)).commands
+    assert command.spans[0, -2:].tolist() == [17, 20]
+
+
+def memory(**changes: Any) -> MemoryNumbers:
     """100 MHz, a DMA of 8 bytes per cycle and 400 MB/s: 4 bytes per cycle."""
-    values = dict.fromkeys(DeviceNumbers._fields, 1) | {
-        "dma_bytes_per_cycle": 8, "burst_bytes": 64, "dma_latency_cycles": 10,
-        "clock_khz": 100_000, "dram_kb_per_s": 400_000,
+    values = dict.fromkeys(MemoryNumbers._fields, 0) | {
+        "bytes_per_cycle": 8, "burst_bytes": 64, "request_bytes": 64, "latency_cycles": 10,
+        "clock_khz": 100_000, "kb_per_s": 400_000, "banks": 1,
     }  # fmt: skip
-    return DeviceNumbers(**{**values, **changes})
+    return MemoryNumbers(**{**values, **changes})
+
+
+ROWS = {"row_bytes": 1024, "row_cycle_ps": 400_000}
 
 
 @pytest.mark.parametrize(
-    ("size_bytes", "changes", "cycles"),
+    ("runs", "changes", "cycles"),
     [
-        (0, {}, 0),  # nothing moves, no latency
-        (1, {}, 10 + 16),  # one burst of 64 bytes at 4 bytes per cycle
-        (64, {}, 10 + 16),
-        (65, {}, 10 + 32),
-        (100, {"dram_kb_per_s": 4_000_000}, 10 + 16),  # now the DMA is the limit: 128 / 8
-        (100, {"dram_kb_per_s": 300_000}, 10 + 43),  # 128 / 3, rounded up
-        (100, {"dma_latency_cycles": 0, "burst_bytes": 1}, 25),
+        (Runs(0, 1, 0), {}, 0),  # nothing moves, no latency
+        (Runs(1, 1, 0), {}, 10 + 16),  # one burst of 64 bytes at 4 bytes per cycle
+        (Runs(64, 1, 0), {}, 10 + 16),
+        (Runs(65, 1, 0), {}, 10 + 32),
+        (Runs(100, 1, 0), {"kb_per_s": 4_000_000}, 10 + 16),  # now the DMA is the limit: 128 / 8
+        (Runs(100, 1, 0), {"kb_per_s": 300_000}, 10 + 43),  # 128 / 3, rounded up
+        (Runs(100, 1, 0), {"latency_cycles": 0, "burst_bytes": 1}, 25),
+        (Runs(40, 5, 64), {}, 10 + 5 * 16),  # five runs of 8 bytes, each its own burst
+        # Four runs of 64 bytes that begin 0, 16, 32 and 48 bytes into a burst: 1 + 2 + 2 + 2 of them.
+        (Runs(256, 4, 80), {}, 10 + 7 * 16),
+        # 16 bursts, each a row of its own of which one opens every 40 cycles; the data take 256 cycles.
+        (Runs(1024, 16, 4096), ROWS, 10 + 640),
+        (Runs(1024, 16, 4096), {**ROWS, "banks": 4}, 10 + 256),
+        (Runs(1024, 1, 0), ROWS, 10 + 256),
+        # 16 requests of 64 bytes, 3 at once for 10 + 8 cycles each: 96, hidden by 256 of DRAM.
+        (Runs(1024, 1, 0), {"outstanding": 3}, 256),
+        (Runs(1024, 1, 0), {"outstanding": 1, "kb_per_s": 4_000_000}, 16 * 18),
+        (Runs(1024, 1, 0), {"outstanding": 1, "kb_per_s": 4_000_000, "request_bytes": 256}, 4 * 42),
     ],
-)
-def test_transfers(size_bytes: int, changes: dict[str, int], cycles: int) -> None:
-    assert transfer_cycles(size_bytes, numbers(**changes)) == cycles
+)  # fmt: skip
+def test_transfers(runs: Runs, changes: dict[str, int], cycles: int) -> None:
+    assert transfer_cycles(runs, memory(**changes)) == cycles
+
+
+@pytest.mark.parametrize(("banks", "cycles"), [(0, 0), (1, 13), (4, 4), (64, 1)])
+def test_the_dma_meets_the_array_in_a_bank(banks: int, cycles: int) -> None:
+    assert meeting_cycles(100, memory(shared_banks=banks)) == cycles  # 13 accesses of 8 bytes
 
 
 def test_vector_unit() -> None:

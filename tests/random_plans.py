@@ -59,7 +59,7 @@ def random_plans(rng: np.random.Generator) -> tuple[list[CommandPlan], Pace]:
         refresh = _cycles(rng, True)
         pace = pace._replace(
             trailing=_cycles(rng, True), turnaround=_cycles(rng, True), refresh=refresh,
-            interval=2 * refresh + _cycles(rng) if refresh else 0,
+            interval=2 * refresh + _cycles(rng) if refresh else 0, command=_cycles(rng, True),
         )  # fmt: skip
     plans = []
     for index in range(int(rng.integers(1, 7))):

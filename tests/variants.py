@@ -27,6 +27,7 @@ TIMING_VARIANTS: dict[str, dict[str, Any]] = {
     },
     "memory": {
         "dma.outstanding_requests": 3, "dma.request_bytes": 256, "scratchpad.ports": "shared",
+        "dma.row_by_row": True, "vector.streams_out": True, "array.stream_block": 4, "command_cycles": 9,
         "dram.efficiency": 0.9, "dram.row_bytes": 512, "dram.row_cycle_ns": 400.0, "dram.banks": 2,
         "dram.refresh_interval_ns": 3900.0, "dram.refresh_ns": 350.0, "dram.turnaround_ns": 60.0,
     },

@@ -56,6 +56,17 @@ class Room(NamedTuple):
     split: bool
 
 
+class Tiles(NamedTuple):
+    """Tile sizes and loop order (``program.nest.ORDERS``) that somebody else chose for a command."""
+
+    h: int
+    w: int
+    g: int
+    n: int
+    k: int
+    order: int
+
+
 class Choice(NamedTuple):
     """A nest with its tiles; ``cost``, cycles and a price for traffic, is ``_INFEASIBLE`` where nothing
     fits."""
@@ -110,7 +121,7 @@ def _input_sum(extent: int, tiles: int, stride: int, reach: int, size: int) -> i
 
 
 @jit
-def _traffic(nest: Nest, numbers: CommandNumbers) -> _Traffic:
+def _traffic(nest: Nest, numbers: CommandNumbers, by_row: int) -> _Traffic:
     pixels, groups, n, k = tile_counts(nest)
     weight_tiles = groups * n * k
     weight_loads = weight_tiles
@@ -138,14 +149,16 @@ def _traffic(nest: Nest, numbers: CommandNumbers) -> _Traffic:
     reach_w = min((nest.tile_w - 1) * nest.stride_w + reach_w, nest.in_w)
     # Where a whole tile lies is where all of them do.
     g, k_part, image = nest.tile_g, nest.tile_k, (nest.in_w, nest.groups, nest.k)
-    ifmap = image_runs(reach_h, reach_w, g, k_part, image, numbers.ifmap_bits)
-    second = image_runs(reach_h, reach_w, g, k_part, image, numbers.second_bits)
+    ifmap = image_runs(reach_h, reach_w, g, k_part, image, numbers.ifmap_bits, by_row)
+    second = image_runs(reach_h, reach_w, g, k_part, image, numbers.second_bits, by_row)
     made_image = (nest.out_w, nest.groups, nest.n)
-    ofmap = image_runs(nest.tile_h, nest.tile_w, g, nest.tile_n, made_image, numbers.ofmap_bits)
+    ofmap = image_runs(
+        nest.tile_h, nest.tile_w, g, nest.tile_n, made_image, numbers.ofmap_bits, by_row
+    )
     return _Traffic(
         outputs * k, k, weight_loads, ifmap_loads,
         _of_size(
-            weight_runs(nest, numbers, tile_at(nest, 0)),
+            weight_runs(nest, numbers, tile_at(nest, 0), by_row),
             numbers.stream_weights * _mean(weights, weight_tiles),
         ),
         _of_size(ifmap, numbers.stream_ifmap * _mean(read * numbers.ifmap_bits, ifmap_tiles)),
@@ -160,10 +173,10 @@ def _of_size(runs: Runs, size_bytes: int) -> Runs:
 
 
 @jit
-def _transfer(runs: Runs, device: DeviceNumbers) -> int:
+def _transfer(runs: Runs, write: bool, device: DeviceNumbers) -> int:
     """Cycles of a transfer, with its part of the refreshes."""
     memory = device.memory
-    cycles = transfer_cycles(runs, memory)
+    cycles = transfer_cycles(runs, write, memory)
     if memory.refresh_cycles > 0:
         open_cycles = memory.refresh_interval_cycles - memory.refresh_cycles
         cycles = ceil_div(cycles * memory.refresh_interval_cycles, open_cycles)
@@ -232,12 +245,14 @@ def estimate(
     of an accumulator buffer until it is free again; the way of a stream buffer, likewise. An operand that
     only every so many tiles need comes in a burst, which hides behind the buffers' tiles alone.
     """
-    t = _traffic(nest, numbers)
-    weights = _transfer(t.weights, device)
-    ifmap = _transfer(t.ifmap, device) + _transfer(t.second, device)
-    ofmap = _transfer(t.ofmap, device)
+    t = _traffic(nest, numbers, device.memory.row_by_row)
+    weights = _transfer(t.weights, False, device)
+    ifmap = _transfer(t.ifmap, False, device) + _transfer(t.second, False, device)
+    ofmap = _transfer(t.ofmap, True, device)
     made = nest.batch * nest.out_h * nest.out_w * nest.groups * nest.n
     vector = vector_cycles(ceil_div(made * t.k, t.tiles), numbers.lane_cycles, device.lanes)
+    if device.streams_out and ofmap > 0:
+        ofmap, vector = max(ofmap, vector), 0
     dram = t.ifmap_loads * (t.ifmap.size_bytes + t.second.size_bytes)
     dram += t.weight_loads * t.weights.size_bytes + (t.tiles // t.k) * t.ofmap.size_bytes
     met = ceil_div(meeting_cycles(dram, device.memory), t.tiles)
@@ -263,7 +278,7 @@ def estimate(
         trip += trailing
     every = device.buffers
     if ofmap > 0:
-        trip += trailing + ofmap + (a.skew + vector if numbers.kind == MATMUL else 0)
+        trip += ofmap + (a.skew + vector if numbers.kind == MATMUL else 0)
         every = max(every, t.k)
     if trip > a.load + a.stream:
         pace += ceil_div(max(trip - device.buffers * pace, 0), every)
@@ -271,8 +286,6 @@ def estimate(
         return _INFEASIBLE // 2, 0  # beyond what 64 bits count, and beyond anybody's patience
     cycles = weights + ifmap + a.load + a.stream + a.skew + vector + ofmap + (t.tiles - 1) * pace
     if weights + ifmap > 0:
-        cycles += trailing
-    if ofmap > 0:
         cycles += trailing
     slack = (device.buffers - 1) * (pace - bus)
     if t.weight_loads < t.tiles and weights > slack:
@@ -376,6 +389,18 @@ def choose(
         nest = retiled(base, 1, tile, base.groups, base.n, base.k, 0)
         best = _search_channels(nest, numbers, device, grid, room, best)
     return best
+
+
+def given(
+    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, tiles: Tiles
+) -> Choice:
+    """``tiles`` as a choice; ``cost`` is at its bound where they do not fit."""
+    sizes = zip(tiles[:5], (base.out_h, base.out_w, base.groups, base.n, base.k), strict=True)
+    nest = retiled(base, *(min(size, whole) for size, whole in sizes), tiles.order)
+    if not fits(nest, numbers, device, room):
+        return Choice(nest, 0, 0, _INFEASIBLE)
+    cycles, dram = estimate(nest, numbers, device, grid)
+    return Choice(nest, int(cycles), int(dram), int(cycles))
 
 
 def feasible(choice: Choice) -> bool:

@@ -57,7 +57,7 @@ def grid_of(device: Device, ifmap_bits: int = 0, weight_bits: int = 0) -> Grid:
     elif a.precision_scaling == "bit_serial":
         step_cycles = weights
     port = device.scratchpad.read_bytes_per_cycle
-    return Grid(a.rows, a.cols, ifmap, weights, port, terms, step_cycles)
+    return Grid(a.rows, a.cols, ifmap, weights, port, terms, step_cycles, a.stream_block)
 
 
 def fused_bits(bits: int, most: int) -> int:

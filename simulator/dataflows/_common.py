@@ -27,7 +27,8 @@ class Grid(NamedTuple):
     ``terms``: neighbouring products of one sum that a PE does at once, as a fused one does of narrow
     operands; a word is what a PE takes then, so a reduction of k is one of ceil(k / terms) words.
     ``step_cycles``: cycles from one step of the array to the next, as many as a weight has bits where
-    PEs are bit-serial; all that moves in it moves then.
+    PEs are bit-serial; all that moves in it moves then. ``block``: a stream is as long as a whole number
+    of blocks of so many operands.
     """
 
     rows: int
@@ -37,6 +38,7 @@ class Grid(NamedTuple):
     port_bytes: int
     terms: int = 1
     step_cycles: int = 1
+    block: int = 1
 
 
 class Folds(NamedTuple):
@@ -124,10 +126,12 @@ def array_work(folds: Folds, grid: Grid, overlap: int) -> ArrayWork:
     port, are free.
     """
     count, step = folds.full + folds.rest, grid.step_cycles
-    streams = (folds.full * folds.full_stream + folds.rest * folds.rest_stream) * step
+    full_stream = ceil_div(folds.full_stream, grid.block) * grid.block
+    rest_stream = ceil_div(folds.rest_stream, grid.block) * grid.block
+    streams = (folds.full * full_stream + folds.rest * rest_stream) * step
     shared = folds.load if overlap == PIPELINED else 0
-    full = _stream_cycles(folds, folds.full_stream, shared, grid)
-    rest = _stream_cycles(folds, folds.rest_stream, shared, grid) if folds.rest > 0 else 0
+    full = _stream_cycles(folds, full_stream, shared, grid)
+    rest = _stream_cycles(folds, rest_stream, shared, grid) if folds.rest > 0 else 0
     stall = folds.full * full + folds.rest * rest - streams
     last = rest if folds.rest > 0 else full
     skew = (grid.rows + grid.cols - 2) * step

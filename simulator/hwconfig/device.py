@@ -33,6 +33,7 @@ class MemoryNumbers(NamedTuple):
     """DMA and DRAM as plain integers, times in cycles of the device's clock.
 
     ``outstanding``: requests on their way at once, 0 where a transfer waits for the one before.
+    ``row_by_row``: 1 where rows that follow each other are requested one by one all the same.
     ``kb_per_s``: what the DRAM reaches. ``row_cycle_ps``: from one row to another of a bank.
     ``shared_banks``: banks in which the DMA can meet the array, 0 where it has a port of its own.
     """
@@ -40,6 +41,8 @@ class MemoryNumbers(NamedTuple):
     bytes_per_cycle: int
     burst_bytes: int
     request_bytes: int
+    write_request_bytes: int
+    row_by_row: int
     outstanding: int
     latency_cycles: int
     kb_per_s: int
@@ -67,6 +70,7 @@ class DeviceNumbers(NamedTuple):
     accumulator_bytes: int
     accumulator_buffers: int
     lanes: int
+    streams_out: int
     clock_khz: int
     memory: MemoryNumbers
 
@@ -81,6 +85,9 @@ class Device(Section):
     description: str = ""
     cores: Annotated[int, Field(ge=1, le=1)] = Field(
         1, description="one core in this version; partitioning over several is not built yet"
+    )
+    command_cycles: Annotated[int, Field(ge=0, le=1 << 20)] = Field(
+        0, description="to fetch, decode and start a command, before the first of its transfers"
     )
     array: Array
     scratchpad: Annotated[UnifiedScratchpad | SplitScratchpad, Field(discriminator="layout")]
@@ -150,7 +157,7 @@ class Device(Section):
         return DeviceNumbers(
             a.sum_bits, a.accumulator_bits, OVERLAPS.index(a.overlap), s.buffers, s.read_bytes_per_cycle,
             self.accumulator.capacity_bytes, self.accumulator.buffers, self.vector.lanes,
-            _khz(point), self._memory_numbers(point),
+            int(self.vector.streams_out), _khz(point), self._memory_numbers(point),
         )  # fmt: skip
 
     def _memory_numbers(self, point: OperatingPoint) -> MemoryNumbers:
@@ -162,9 +169,11 @@ class Device(Section):
         # Rounded to whole cycles, a refresh still leaves time to move something.
         refresh = cycles(dram.refresh_ns)
         interval = max(round(dram.refresh_interval_ns * khz * 1e-6), 2 * refresh)
+        request = dma.request_bytes or dma.burst_bytes
         shared = self.scratchpad.banks if self.scratchpad.ports == "shared" else 0
         return MemoryNumbers(
-            dma.bytes_per_cycle, dma.burst_bytes, dma.request_bytes or dma.burst_bytes,
+            dma.bytes_per_cycle, dma.burst_bytes, request, dma.write_request_bytes or request,
+            int(dma.row_by_row),
             dma.outstanding_requests or 0, dma.latency_cycles,
             max(1, round(dram.bandwidth_mb_per_s * dram.efficiency * 1000)), khz, dram.row_bytes,
             math.ceil(dram.row_cycle_ns * 1000), dram.banks, interval, refresh,
@@ -176,8 +185,9 @@ def _khz(point: OperatingPoint) -> int:
     return max(1, round(point.clock_mhz * 1000))
 
 
-def numeric_keys(device: Device) -> list[str]:
-    """Dotted keys of every number of ``device`` (list items by index, sources left out)."""
+def numeric_keys(device: Device, defaults: bool = True) -> list[str]:
+    """Dotted keys of every number of ``device`` (list items by index, sources left out); without
+    ``defaults``, of those that its file gives."""
 
     def walk(prefix: str, value: Any) -> list[str]:
         if isinstance(value, dict):
@@ -188,4 +198,7 @@ def numeric_keys(device: Device) -> list[str]:
             return [k for i, v in enumerate(value) for k in walk(f"{prefix}.{i}", v)]
         return [prefix] if isinstance(value, int | float) and not isinstance(value, bool) else []
 
-    return walk("", device.model_dump(exclude={"schema_version", "sources"}, exclude_none=True))
+    content = device.model_dump(
+        exclude={"schema_version", "sources"}, exclude_none=True, exclude_unset=not defaults
+    )
+    return walk("", content)

@@ -59,6 +59,10 @@ class Array(Section):
     )
     dataflow: Dataflow = "weight_stationary"
     overlap: Literal["serial", "pipelined", "ideal"] = "pipelined"
+    stream_block: Annotated[int, Field(ge=1, le=4096)] = Field(
+        1,
+        description="operands stream in blocks of so many; a part of a block takes as long as a whole one",
+    )
     zero_point: Literal["subtract", "fold"] = Field(
         "subtract",
         description="subtract: operands enter the PEs as code - zero point; fold: raw codes enter, "
@@ -126,6 +130,11 @@ class Vector(Section):
     """The unit for output stages, pooling, element-wise operators and tables."""
 
     lanes: Positive
+    streams_out: bool = Field(
+        False,
+        description="the unit lies in the DMA's way out: results leave while it works on those behind "
+        "them, so that the slower of the two sets the pace",
+    )
     functions: tuple[VectorFunction, ...] = VECTOR_FUNCTIONS
 
 
@@ -143,6 +152,14 @@ class Dma(Section):
         None,
         description="the most that one request asks for, one burst or several; a burst by default",
     )
+    write_request_bytes: Positive | None = Field(
+        None, description="likewise of what is written, where that differs"
+    )
+    row_by_row: bool = Field(
+        False,
+        description="every pixel's channels and every row of a matrix are requested by themselves, even "
+        "where they follow each other without a gap",
+    )
     outstanding_requests: Annotated[int, Field(ge=1, le=1 << 16)] | None = Field(
         None,
         description="requests on their way at once, so that the next ones leave while the first waits for "
@@ -152,11 +169,12 @@ class Dma(Section):
 
     @model_validator(mode="after")
     def _whole_bursts(self) -> Dma:
-        if self.request_bytes is not None and self.request_bytes % self.burst_bytes:
-            raise ValueError(
-                f"dma.request_bytes: {self.request_bytes} is not a multiple of dma.burst_bytes, "
-                f"{self.burst_bytes}"
-            )
+        for name in ("request_bytes", "write_request_bytes"):
+            size = getattr(self, name)
+            if size is not None and size % self.burst_bytes:
+                raise ValueError(
+                    f"dma.{name}: {size} is not a multiple of dma.burst_bytes, {self.burst_bytes}"
+                )
         return self
 
 

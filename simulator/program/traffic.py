@@ -17,6 +17,7 @@ from simulator.program.commands import Command, Host, Matmul, Move, Piece, Vecto
 from simulator.program.nest import (
     Nest,
     Tile,
+    ifmap_elements,
     ifmap_extent,
     largest_ifmap_elements,
     ofmap_elements,
@@ -201,7 +202,7 @@ def weight_key(numbers: CommandNumbers, tile: Tile) -> int:
 @jit
 def ifmap_tile_bytes(nest: Nest, tile: Tile, bits: int) -> int:
     """Ifmap of one tile, packed."""
-    return ifmap_runs(nest, tile, bits).size_bytes
+    return ceil_div(ifmap_elements(nest, tile) * bits, 8)
 
 
 @jit
@@ -211,33 +212,35 @@ def ofmap_tile_bytes(numbers: CommandNumbers, tile: Tile) -> int:
 
 
 @jit
-def ifmap_runs(nest: Nest, tile: Tile, bits: int) -> Runs:
+def ifmap_runs(nest: Nest, tile: Tile, bits: int, row_by_row: int) -> Runs:
     """Where the ifmap of one tile lies."""
     rows, cols = ifmap_extent(nest, tile)
     whole = (nest.in_w, nest.groups, nest.k)
-    return image_runs(rows, cols, tile.g1 - tile.g0, tile.k1 - tile.k0, whole, bits)
+    return image_runs(rows, cols, tile.g1 - tile.g0, tile.k1 - tile.k0, whole, bits, row_by_row)
 
 
 @jit
-def ofmap_runs(nest: Nest, numbers: CommandNumbers, tile: Tile) -> Runs:
+def ofmap_runs(nest: Nest, numbers: CommandNumbers, tile: Tile, row_by_row: int) -> Runs:
     """Where the ofmap of one tile lies."""
     whole = (nest.out_w, nest.groups, nest.n)
     return image_runs(
         tile.h1 - tile.h0, tile.w1 - tile.w0, tile.g1 - tile.g0, tile.n1 - tile.n0, whole,
-        numbers.ofmap_bits,
+        numbers.ofmap_bits, row_by_row,
     )  # fmt: skip
 
 
 @jit
-def weight_runs(nest: Nest, numbers: CommandNumbers, tile: Tile) -> Runs:
+def weight_runs(nest: Nest, numbers: CommandNumbers, tile: Tile, row_by_row: int) -> Runs:
     """Where the weights of one tile lie: one after the other, or, of weights that the program makes, in
     the rows of a matrix of k by n for each group and tap."""
     size = weight_tile_bytes(nest, numbers, tile)
     n, k = tile.n1 - tile.n0, tile.k1 - tile.k0
     matrices = (tile.g1 - tile.g0) * nest.kernel_h * nest.kernel_w
-    if not numbers.weight_rows or (n == nest.n and (k == nest.k or matrices == 1)):
+    if not numbers.weight_rows:
         return one_run(size)
-    if n == nest.n:
+    if n == nest.n and not row_by_row:
+        if k == nest.k or matrices == 1:
+            return one_run(size)
         return Runs(size, matrices, ceil_div(nest.k * nest.n * numbers.weight_bits, 8))
     return Runs(size, matrices * k, ceil_div(nest.n * numbers.weight_bits, 8))
 

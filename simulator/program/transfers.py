@@ -30,16 +30,23 @@ def one_run(size_bytes: int) -> Runs:
 
 @jit
 def image_runs(
-    rows: int, cols: int, groups: int, channels: int, whole: tuple[int, int, int], bits: int
+    rows: int,
+    cols: int,
+    groups: int,
+    channels: int,
+    whole: tuple[int, int, int],
+    bits: int,
+    row_by_row: int,
 ) -> Runs:
     """The runs of ``rows`` x ``cols`` pixels, ``channels`` of each of ``groups`` groups, out of an image of
-    ``whole`` = (cols, groups, channels) and ``bits`` an element."""
+    ``whole`` = (cols, groups, channels) and ``bits`` an element. ``row_by_row``: pixels are never one
+    run, though nothing lies between them."""
     size = ceil_div(rows * cols * groups * channels * bits, 8)
     all_cols, all_groups, all_channels = whole
     pixel = ceil_div(all_groups * all_channels * bits, 8)
     if groups > 1 and channels < all_channels:
         return Runs(size, max(rows * cols * groups, 1), ceil_div(all_channels * bits, 8))
-    if groups * channels < all_groups * all_channels:
+    if groups * channels < all_groups * all_channels or row_by_row:
         return Runs(size, max(rows * cols, 1), pixel)
     if cols < all_cols:
         return Runs(size, max(rows, 1), all_cols * pixel)
@@ -55,6 +62,22 @@ def _common(a: int, b: int) -> int:
 
 
 @jit
+def request_size(write: bool, memory: MemoryNumbers) -> int:
+    """Most bytes of one request."""
+    return memory.write_request_bytes if write else memory.request_bytes
+
+
+@jit
+def as_requested(runs: Runs, write: bool, memory: MemoryNumbers) -> Runs:
+    """``runs``; of a DMA that goes row by row, their requests, which begin where the one before ends and
+    not at a burst's address."""
+    if memory.row_by_row == 0 or runs.pitch_bytes == 0:
+        return runs
+    pieces = ceil_div(ceil_div(runs.size_bytes, runs.count), request_size(write, memory))
+    return Runs(runs.size_bytes, runs.count * pieces, runs.pitch_bytes)
+
+
+@jit
 def bursts(runs: Runs, memory: MemoryNumbers) -> int:
     """Bursts that ``runs`` touch.
 
@@ -64,7 +87,7 @@ def bursts(runs: Runs, memory: MemoryNumbers) -> int:
     """
     burst = memory.burst_bytes
     run = ceil_div(runs.size_bytes, runs.count)
-    if runs.count == 1 or runs.pitch_bytes % burst == 0:
+    if runs.pitch_bytes % burst == 0:
         return runs.count * ceil_div(run, burst)
     common = _common(runs.pitch_bytes, burst)
     run = ceil_div(run, common) * common
@@ -83,39 +106,47 @@ def row_openings(runs: Runs, memory: MemoryNumbers) -> int:
 
 
 @jit
-def dram_cycles(runs: Runs, memory: MemoryNumbers) -> int:
+def dram_cycles(runs: Runs, write: bool, memory: MemoryNumbers) -> int:
     """Cycles that the DRAM is busy: whole bursts at its rate, or, if that is longer, the openings of its
     rows, which its banks share. Refresh and turnaround come on top, when the transfer is played."""
-    moved = bursts(runs, memory) * memory.burst_bytes
+    moved = bursts(as_requested(runs, write, memory), memory) * memory.burst_bytes
     rate = ceil_div(moved * memory.clock_khz, memory.kb_per_s)
     opening_ps = row_openings(runs, memory) * memory.row_cycle_ps
     return max(rate, int(ceil_div(opening_ps * memory.clock_khz, memory.banks * 1_000_000_000)))
 
 
 @jit
-def transfer_cycles(runs: Runs, memory: MemoryNumbers) -> int:
+def transfer_cycles(runs: Runs, write: bool, memory: MemoryNumbers) -> int:
     """Cycles that a transfer between DRAM and scratchpad holds the DMA; nothing to move takes none.
 
-    The slowest of three: the bursts over the DMA's own bus; the DRAM; and, where a number of requests
-    may be outstanding, as many of them every (latency + request) cycles, by Little's law. Without
-    outstanding requests the DMA waits for the latency first.
+    The slowest of three: the bursts over the DMA's own bus; the DRAM; and, of reads, where a number of
+    requests may be outstanding, as many of them every (latency + request) cycles, by Little's law.
+    Writes are posted then: nothing waits for an answer. Without outstanding requests the DMA waits for the
+    latency first, either way.
     """
     if runs.size_bytes == 0:
         return 0
-    moved = bursts(runs, memory) * memory.burst_bytes
-    cycles = max(ceil_div(moved, memory.bytes_per_cycle), dram_cycles(runs, memory))
+    parts = as_requested(runs, write, memory)
+    moved = bursts(parts, memory) * memory.burst_bytes
+    cycles = max(
+        ceil_div(moved, memory.bytes_per_cycle), dram_cycles(runs, write, memory)
+    )  # fmt: skip
     if memory.outstanding == 0:
         return memory.latency_cycles + cycles
-    a_run = ceil_div(moved, runs.count)
-    requests = runs.count * ceil_div(a_run, memory.request_bytes)
-    each = ceil_div(min(a_run, memory.request_bytes), memory.bytes_per_cycle)
+    part, request = ceil_div(moved, parts.count), request_size(write, memory)
+    requests = parts.count * ceil_div(part, request)
+    if memory.row_by_row and parts.pitch_bytes > 0:
+        requests = parts.count
+    if write:
+        return max(cycles, requests)
+    each = ceil_div(min(part, request), memory.bytes_per_cycle)
     in_time = ceil_div(requests * (memory.latency_cycles + each), memory.outstanding)
     return max(cycles, requests, in_time)
 
 
 @jit
 def trailing_cycles(memory: MemoryNumbers) -> int:
-    """Cycles from the end of a transfer's turn on the DMA to its last byte."""
+    """Cycles from the end of a read's turn on the DMA to its last byte."""
     return memory.latency_cycles if memory.outstanding > 0 else 0
 
 

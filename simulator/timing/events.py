@@ -144,7 +144,10 @@ class _Simulation:
             yield from transfer.after
             yield self.env.timeout(max(turned - int(self.env.now), 0))
             yield from self._move(transfer)
-            self.env.process(self._after(self.pace.trailing, transfer.done))
+            if transfer.write:
+                transfer.done.succeed()
+            else:
+                self.env.process(self._after(self.pace.trailing, transfer.done))
 
     def _move(self, transfer: _Transfer) -> Process:
         """A transfer's turn on the bus; nothing moves during a refresh, at the end of every interval."""
@@ -234,6 +237,7 @@ class _Simulation:
     def _commands(self) -> Process:
         for run in self.runs:
             begin = int(self.env.now)
+            yield self.env.timeout(self.pace.command)
             run.start.succeed()
             if run.plan.alone_cycles:
                 yield self.env.timeout(run.plan.alone_cycles)

@@ -50,7 +50,7 @@ from simulator.timing.result import (
 )
 
 # Places in `CAUSES`.
-_COMPUTING, _DRAINING, _LOADING, _PORT, _BUS, _VECTOR_UNIT, _HOST = range(7)
+_COMPUTING, _DRAINING, _LOADING, _PORT, _BUS, _VECTOR_UNIT, _HOST, _CONTROL = range(8)
 
 
 class Bus(NamedTuple):
@@ -174,7 +174,7 @@ def _play_products(plan, pace, border, next_prefetch, spans, outputs, causes):
             if plan[tile, RESULT] > 0:
                 bus = _transfer(bus, vector, plan[tile, RESULT], True, pace)
                 spans[tile, RESULT_TURN], spans[tile, RESULT_TURN_END] = bus.began, bus.free
-                spans[tile, RESULT_END] = bus.free + pace.trailing
+                spans[tile, RESULT_END] = bus.free
                 end = max(end, spans[tile, RESULT_END])
             outputs[output] = tile
             output += 1
@@ -230,7 +230,7 @@ def _play_others(plan, pace, border, next_prefetch, spans, causes):
         if plan[tile, RESULT] > 0:
             bus = _transfer(bus, vector, plan[tile, RESULT], True, pace)
             spans[tile, RESULT_TURN], spans[tile, RESULT_TURN_END] = bus.began, bus.free
-            spans[tile, RESULT_END] = bus.free + pace.trailing
+            spans[tile, RESULT_END] = bus.free
             end = max(end, spans[tile, RESULT_END])
         ahead = tile + pace.buffers
         if ahead < count:
@@ -243,6 +243,8 @@ def _play(
     plan: CommandPlan, pace: Pace, border: Border, next_prefetch: int
 ) -> tuple[CommandTiming, Border]:
     causes = np.zeros(len(CAUSES), np.int64)
+    causes[_CONTROL] = pace.command
+    begin, border = border.start, border._replace(start=border.start + pace.command)
     spans = np.full((plan.tiles.shape[0], SPAN_COLUMNS), -1, np.int64)
     if plan.alone_cycles:
         end = border.start + plan.alone_cycles
@@ -260,7 +262,7 @@ def _play(
     else:
         end, bus, prefetch = _play_others(plan.tiles, pace, border, next_prefetch, spans, causes)
     by_cause = {name: int(c) for name, c in zip(CAUSES, causes, strict=True)}
-    timing = CommandTiming(border.start, int(end), by_cause, spans, border.prefetch_turn)
+    timing = CommandTiming(begin, int(end), by_cause, spans, border.prefetch_turn)
     turn = (int(prefetch[0]), int(prefetch[1])) if next_prefetch else (0, 0)
     there = turn[1] + pace.trailing if next_prefetch else 0
     return timing, Border(int(end), Bus(int(bus[0]), int(bus[1]), bool(bus[2])), there, turn)

@@ -58,8 +58,9 @@ class CommandPlan(NamedTuple):
 class Pace(NamedTuple):
     """What the engines need of the device besides durations, in cycles.
 
-    ``trailing``: from the end of a transfer's turn on the bus to its last byte. ``turnaround``: between a
-    read and a write. Nothing moves in the last ``refresh`` cycles of every ``interval``.
+    ``trailing``: from the end of a read's turn on the bus to its last byte. ``turnaround``: between a
+    read and a write. Nothing moves in the last ``refresh`` cycles of every ``interval``. ``command``: to
+    fetch and decode a command, when the one before is done.
     """
 
     buffers: int
@@ -69,6 +70,7 @@ class Pace(NamedTuple):
     turnaround: int = 0
     interval: int = 0
     refresh: int = 0
+    command: int = 0
 
 
 @jit
@@ -85,26 +87,26 @@ def _fill(
         moved = 0
         weights = weight_key(numbers, tile)
         if numbers.stream_weights and weights != last_weights:
-            runs = weight_runs(nest, numbers, tile)
+            runs = weight_runs(nest, numbers, tile, memory.row_by_row)
             moved += runs.size_bytes
             if numbers.prefetched and index == 0:
-                prefetch = transfer_cycles(runs, memory)
-                prefetch_dram = dram_cycles(runs, memory)
+                prefetch = transfer_cycles(runs, False, memory)
+                prefetch_dram = dram_cycles(runs, False, memory)
             else:
-                row[OPERANDS] += transfer_cycles(runs, memory)
-                row[DRAM_IN] += dram_cycles(runs, memory)
+                row[OPERANDS] += transfer_cycles(runs, False, memory)
+                row[DRAM_IN] += dram_cycles(runs, False, memory)
             last_weights = weights
         if tile.ifmap_index != last_ifmap:
             if numbers.stream_ifmap:
-                runs = ifmap_runs(nest, tile, numbers.ifmap_bits)
+                runs = ifmap_runs(nest, tile, numbers.ifmap_bits, memory.row_by_row)
                 moved += runs.size_bytes
-                row[OPERANDS] += transfer_cycles(runs, memory)
-                row[DRAM_IN] += dram_cycles(runs, memory)
+                row[OPERANDS] += transfer_cycles(runs, False, memory)
+                row[DRAM_IN] += dram_cycles(runs, False, memory)
             if numbers.stream_second:
-                runs = ifmap_runs(nest, tile, numbers.second_bits)
+                runs = ifmap_runs(nest, tile, numbers.second_bits, memory.row_by_row)
                 moved += runs.size_bytes
-                row[OPERANDS] += transfer_cycles(runs, memory)
-                row[DRAM_IN] += dram_cycles(runs, memory)
+                row[OPERANDS] += transfer_cycles(runs, False, memory)
+                row[DRAM_IN] += dram_cycles(runs, False, memory)
             last_ifmap = tile.ifmap_index
         if numbers.kind == MOVE and not numbers.stream_ofmap:
             # The DMA writes every run, and what it fills in, which did not come over the bus.
@@ -131,10 +133,13 @@ def _fill(
                 row[STALL] = max(ceil_div(read, device.read_bytes_per_cycle) - row[VECTOR], 0)
                 row[VECTOR] += row[STALL]
             if numbers.stream_ofmap:
-                runs = ofmap_runs(nest, numbers, tile)
+                runs = ofmap_runs(nest, numbers, tile, memory.row_by_row)
                 moved += runs.size_bytes
-                row[RESULT] = max(transfer_cycles(runs, memory), numbers.copy_cycles)
-                row[DRAM_OUT] = dram_cycles(runs, memory)
+                row[RESULT] = max(transfer_cycles(runs, True, memory), numbers.copy_cycles)
+                row[DRAM_OUT] = dram_cycles(runs, True, memory)
+                if device.streams_out:
+                    row[RESULT] = max(row[RESULT], row[VECTOR])
+                    row[VECTOR] = 0
         # What the DMA moves for this tile meets the array or the vector unit some time; it is counted here.
         met = meeting_cycles(moved, memory)
         if numbers.kind == MATMUL:
@@ -152,7 +157,7 @@ def pace_of(device: Device, point: OperatingPoint | None = None) -> Pace:
     return Pace(
         device.scratchpad.buffers, device.accumulator.buffers, device.array.overlap == "serial",
         trailing_cycles(memory), memory.turnaround_cycles, memory.refresh_interval_cycles,
-        memory.refresh_cycles,
+        memory.refresh_cycles, device.command_cycles,
     )  # fmt: skip
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 CAUSES = (
-    "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host",
+    "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host", "control",
 )  # fmt: skip
 """``compute``: operands enter the array. ``fill_drain``: the wavefront fills or empties it.
 ``weight_load``: the stationary operand loads and nothing streams. ``scratchpad_stall``: the scratchpad
 port is narrower than the array needs, or the DMA copies on chip. ``dram_stall``: the array, or after it
 the vector unit, waits for a transfer. ``vector``: the array has nothing to do until the vector unit is
-done. ``host``: the host runs."""
+done. ``host``: the host runs. ``control``: a command is fetched and decoded."""
 
 # Columns of a span table, absolute cycles; -1 where a tile has no such stage. Transfers take turns on the
 # bus; the last byte of one may come later, while others have theirs.

@@ -104,9 +104,9 @@ def test_runs_of_tiles(what: str) -> None:
         for index in range(tile_count(nest)):
             tile = tile_at(nest, index)
             found = {
-                "ifmap": lambda n, t: ifmap_runs(n, t, 8),
-                "ofmap": lambda n, t: ofmap_runs(n, BYTES, t),
-                "weights": lambda n, t: weight_runs(n, BYTES, t),
+                "ifmap": lambda n, t: ifmap_runs(n, t, 8, 0),
+                "ofmap": lambda n, t: ofmap_runs(n, BYTES, t, 0),
+                "weights": lambda n, t: weight_runs(n, BYTES, t, 0),
             }[what](nest, tile)
             addresses = bytes_of(nest, tile, what)
             assert found.size_bytes == len(addresses)

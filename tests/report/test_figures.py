@@ -15,6 +15,7 @@ from simulator.npu import load_model, simulate
 from simulator.report.figures import FIGURES
 from simulator.report.trace import spans_of
 from simulator.result import Result
+from simulator.timing.result import CAUSES
 
 plt: Any = pytest.importorskip("matplotlib.pyplot")
 DEVICE = "wear"
@@ -80,7 +81,7 @@ def test_roofline_has_a_mark_for_every_product(result: Result) -> None:
 def test_cycles_of_a_layer_sum_to_one(result: Result) -> None:
     figure = FIGURES["cycles"](plt, result)
     image = figure.axes[0].images[0].get_array()
-    assert image.shape == (len(result.layers), 8)
+    assert image.shape == (len(result.layers), 1 + len(CAUSES))
     assert image[:, 1:].sum(axis=1).tolist() == pytest.approx([1] * len(result.layers))
     assert image[:, 0].tolist() == [layer.utilization for layer in result.layers]
     plt.close(figure)

@@ -41,7 +41,10 @@ def assert_whole(result: Result) -> None:
     plans = plan_program(result.program, result.point)
     copies = sum(p.alone_cycles for p in plans) - busy[HOST_TRACK]
     transfers = sum(int(p.tiles[:, [OPERANDS, RESULT]].sum()) + p.prefetch_cycles for p in plans)
-    assert busy[BUS] == transfers + copies
+    if result.device.dram.refresh_ns:  # a refresh holds a transfer up
+        assert busy[BUS] > transfers + copies
+    else:
+        assert busy[BUS] == transfers + copies
     assert busy[VECTOR] == sum(int(p.tiles[:, VECTOR_CYCLES].sum()) for p in plans)
     assert busy[COMMANDS] == result.timing.cycles
     assert busy[HOST_TRACK] == result.cycles_by_cause["host"]

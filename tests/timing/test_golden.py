@@ -133,10 +133,10 @@ def test_spans_of_one_tile() -> None:
 
 
 def test_bytes_that_trail_their_turn() -> None:
-    """Two tiles, 3 cycles late each way: @10 the bus is free and takes the second tile's operands, @13 the
-    first's are there; its ofmap has the bus after them, @28 to 33, and is stored @36."""
+    """Two tiles, operands 3 cycles late: @10 the bus is free and takes the second tile's, @13 the first's
+    are there; its ofmap has the bus after them, @28 to 33."""
     (command,) = time_plans([product(FULL, FULL)], PIPELINED._replace(trailing=3)).commands
-    assert command.spans[0].tolist() == [13, 17, 23, 26, 26, 28, 36, 0, 10, 28, 33]
+    assert command.spans[0].tolist() == [13, 17, 23, 26, 26, 28, 33, 0, 10, 28, 33]
     assert command.spans[1, :2].tolist() == [23, 27]
 
 
@@ -188,7 +188,7 @@ ROWS = {"row_bytes": 1024, "row_cycle_ps": 400_000}
     ],
 )  # fmt: skip
 def test_transfers(runs: Runs, changes: dict[str, int], cycles: int) -> None:
-    assert transfer_cycles(runs, memory(**changes)) == cycles
+    assert transfer_cycles(runs, False, memory(**changes)) == cycles
 
 
 @pytest.mark.parametrize(("banks", "cycles"), [(0, 0), (1, 13), (4, 4), (64, 1)])

@@ -1,0 +1,253 @@
+"""One attempt at a program: tiles for every command, with a given set of tensors in DRAM, and addresses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from simulator.compiler.allocate import Request, aligned, allocate
+from simulator.compiler.tile import Choice, Room, choose, feasible, given
+from simulator.dataflows import grid_of
+from simulator.fixedpoint.width import ceil_div
+from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
+from simulator.program.nest import retiled
+from simulator.program.program import DRAM, Placement, Program, StreamBuffer
+from simulator.program.traffic import (
+    WHOLE,
+    CommandNumbers,
+    footprint,
+    numbers_of,
+    operand_roles,
+    read_elements,
+)
+from simulator.program.transfers import one_run, transfer_cycles
+
+if TYPE_CHECKING:
+    from simulator.compiler.compile import Compiler
+
+# A choice that leaves room for the next command's weights is taken if it costs at most this much more.
+_PREFETCH_TOLERANCE = 1.02
+
+
+class Plan:
+    """One attempt with a given set of spilled tensors."""
+
+    def __init__(self, compiler: Compiler, spilled: set[str], resident_weights: bool) -> None:
+        self.c, self.spilled, self.resident_weights = compiler, spilled, resident_weights
+        self.failed_at: int | None = None
+        self.problem = ""
+        self.commands: list[Command] = []
+        self.sizes: list[dict[str, int]] = []
+        self.cost = 0
+        weights = compiler.weight_bytes() if resident_weights else []
+        self.pinned = [aligned(w) for w in weights]
+
+    def tile(self) -> bool:
+        """Choose the tiles of all commands; False where one does not fit, at ``failed_at``."""
+        return all(self._tile(i) for i in range(len(self.c.lowered.commands)))
+
+    def crowded(self, index: int) -> bool:
+        """Whether activations take more than half of their region while command ``index`` runs."""
+        return 2 * self._on_chip_bytes(index) > self.c.capacities[self.c.region("ifmap")]
+
+    def _on_chip_bytes(self, index: int) -> int:
+        return sum(
+            aligned(self.c.specs[name].size_bytes)
+            for name, (first, last) in self.c.lives.items()
+            if first <= index <= last and name not in self.spilled
+        )
+
+    def _room(self, index: int) -> Room:
+        used, pinned, caps = self._on_chip_bytes(index), sum(self.pinned), self.c.capacities
+        # Stream buffers are aligned one by one; at most four of them round up.
+        slack = 4 * aligned(1)
+        if self.c.split:
+            return Room(
+                0,
+                caps["ifmap"] - used - slack,
+                caps["weights"] - pinned,
+                caps["ofmap"] - slack,
+                True,
+            )
+        return Room(caps["unified"] - used - pinned - slack, 0, 0, 0, False)
+
+    def _streams(self, command: Command) -> Streams:
+        root_of = self.c.lowered.root_of
+        inputs = tuple(root_of[name] in self.spilled for name in command.inputs)
+        weights = isinstance(command, Matmul) and not self.resident_weights
+        for name, role, stream in zip(
+            command.inputs, operand_roles(command, self.c.specs), inputs, strict=True
+        ):
+            if role == "weights":
+                weights = stream
+            elif role == WHOLE and stream:
+                weights = weights or self.c.specs[name].size_bytes > 0
+        return Streams(inputs, weights, root_of[command.ofmap] in self.spilled)
+
+    def _tile(self, index: int) -> bool:
+        command = self.c.lowered.commands[index]
+        if isinstance(command, Host):
+            self.commands.append(command)
+            self.sizes.append({})
+            return True
+        command = replace(command, streams=self._streams(command))
+        if isinstance(command, Move):
+            self.commands.append(command)
+            self.sizes.append({})
+            self.cost += self._move_cycles(command)
+            return self._on_chip_fits(index)
+        numbers = numbers_of(command, self.c.specs, self.c.device, self.c.numbers.clock_khz)
+        room = self._room(index)
+        # Spilling one tensor more changes the room of few commands.
+        known = self.c.choices.get((index, command.streams, room))
+        choice = known or self._choose(command, numbers, room)
+        self.c.choices[index, command.streams, room] = choice
+        if not feasible(choice):
+            self.failed_at = index
+            self.problem = self._too_small(command, numbers, room)
+            return False
+        self.cost += choice.cost
+        need = footprint(choice.nest, numbers, self.c.numbers.buffers)
+        self.commands.append(replace(command, nest=choice.nest))
+        self.sizes.append(
+            {"ifmap": need.ifmap, "second_ifmap": need.second, "weights": need.weights,
+             "ofmap": need.ofmap}
+        )  # fmt: skip
+        return True
+
+    def _too_small(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> str:
+        """What the smallest tile of ``command`` needs beside what there is."""
+        nest, whole = command.nest, isinstance(command, Vector)
+        least = retiled(nest, 1, 1, 1, nest.n if whole else 1, nest.k if whole else 1, 0)
+        need = footprint(least, numbers, self.c.numbers.buffers)
+        parts = {
+            "ifmap": need.ifmap + need.second, "weights": need.weights, "ofmap": need.ofmap
+        }  # fmt: skip
+        free = room._asdict() if room.split else {"scratchpad": room.shared}
+        wanted = parts if room.split else {"scratchpad": sum(parts.values())}
+        text = ", ".join(f"{k} {v} bytes ({max(free[k], 0)} free)" for k, v in wanted.items())
+        words = self.c.numbers.accumulator_bytes * 8 // self.c.numbers.accumulator_bits
+        if not whole:
+            text += f", {self.c.numbers.accumulator_buffers} accumulators ({words} in all)"
+        return (
+            f"the smallest tile of {command.operator.upper()} {command.name!r} does not fit: it "
+            f"needs {text}"
+        )
+
+    def _move_cycles(self, move: Move) -> int:
+        spec = self.c.specs[move.ofmap]
+        numbers = numbers_of(move, self.c.specs, self.c.device, self.c.numbers.clock_khz)
+        fetched = ceil_div(read_elements(move, True) * spec.bits, 8)
+        memory = self.c.numbers.memory
+        cycles = numbers.fixed_cycles + transfer_cycles(one_run(fetched), False, memory)
+        written = transfer_cycles(one_run(spec.size_bytes), True, memory)
+        return cycles + move.streams.ofmap * written
+
+    def _on_chip_fits(self, index: int) -> bool:
+        region = self.c.region("ifmap")
+        if self._on_chip_bytes(index) > self.c.capacities[region]:
+            self.failed_at, self.problem = index, "its activations do not fit"
+            return False
+        return True
+
+    def _choose(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> Choice:
+        machine = self.c.numbers
+        grid = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits)
+        if command.name in self.c.tiles:
+            tiles = self.c.tiles[command.name]
+            return given(command.nest, numbers, machine, grid, room, tiles)
+        best = choose(command.nest, numbers, machine, grid, room)
+        if not numbers.stream_weights or not feasible(best):
+            return best
+        smaller = room._replace(shared=room.shared * 3 // 4, weights=room.weights // 2)
+        frugal = choose(command.nest, numbers, machine, grid, smaller)
+        return frugal if frugal.cost <= best.cost * _PREFETCH_TOLERANCE else best
+
+    def _prefetchable(self) -> set[int]:
+        """Commands whose weights have room, by size alone, while the command before them runs."""
+        region = self.c.region("weights")
+        found: set[int] = set()
+        for i in range(1, len(self.commands)):
+            size = self.sizes[i].get("weights", 0)
+            if not size or not self._keeps_constants(self.commands[i]):
+                continue
+            used = sum(
+                aligned(s) for role, s in self.sizes[i - 1].items() if self.c.region(role) == region
+            )
+            used += sum(self.pinned) + (0 if self.c.split else self._on_chip_bytes(i - 1))
+            if used + aligned(size) <= self.c.capacities[region]:
+                found.add(i)
+        return found
+
+    def _keeps_constants(self, command: Command) -> bool:
+        """Whether what ``command`` loads as weights is there before the program starts."""
+        roles = zip(command.inputs, operand_roles(command, self.c.specs), strict=True)
+        kept, states = self.c.lowered.kept, self.c.graph.state_names
+        return all(n in kept and n not in states for n, role in roles if role in (WHOLE, "weights"))
+
+    def _requests(self, prefetched: set[int]) -> list[Request]:
+        region = self.c.region("ifmap")
+        last_command = len(self.commands) - 1
+        requests = [
+            Request(
+                name, DRAM if name in self.spilled else region, self.c.specs[name].size_bytes, *life
+            )
+            for name, life in self.c.lives.items()
+        ]
+        for i, sizes in enumerate(self.sizes):
+            for role, size in sizes.items():
+                first = i - 1 if role == "weights" and i in prefetched else i
+                if size:
+                    requests.append(Request((i, role), self.c.region(role), size, first, i))
+        requests += [
+            Request((i, "weights"), self.c.region("weights"), size, 0, last_command)
+            for i, size in enumerate(self.pinned) if size
+        ]  # fmt: skip
+        return requests
+
+    def place(self) -> bool:
+        """Give everything an address; False where something finds none, at ``failed_at``."""
+        prefetched = self._prefetchable()
+        while True:
+            self.requests = self._requests(prefetched)
+            self.addresses, failed = allocate(self.requests, self.c.capacities)
+            if failed is None:
+                self.prefetched = prefetched
+                return True
+            near = {i for i in prefetched if failed.first <= i <= failed.last + 1}
+            if near:
+                prefetched = prefetched - near
+            elif prefetched:
+                prefetched = set()
+            else:
+                self.failed_at = max(failed.first, 0)
+                self.problem = f"{failed.size_bytes} bytes for {failed.key} find no place"
+                return False
+
+    def program(self, resident_weight_bytes: int) -> Program:
+        c = self.c
+        commands = [
+            replace(k, streams=replace(k.streams, prefetched=True))
+            if i in self.prefetched else k
+            for i, k in enumerate(self.commands)
+        ]  # fmt: skip
+        placements = {}
+        for name, root in c.lowered.root_of.items():
+            region = DRAM if root in self.spilled else c.region("ifmap")
+            tensor = c.graph.tensors.get(name)
+            placements[name] = Placement(
+                name, c.specs[name], tensor.quantization if tensor else None, region,
+                self.addresses[root], *c.lives[root],
+            )  # fmt: skip
+        pinned = {(i, "weights") for i, size in enumerate(self.pinned) if size}
+        buffers = tuple(
+            StreamBuffer(i, r.key[1], r.region, self.addresses[r.key], r.size_bytes, r.first, r.last)
+            for r in self.requests if isinstance(r.key, tuple)
+            for i in (c.lowered.sharers[r.key[0]] if r.key in pinned else r.key[:1])
+        )  # fmt: skip
+        return Program(
+            c.graph.name, c.graph.profile, c.device, c.graph.sha256, placements, buffers,
+            c.lowered.constants | c.lowered.kept, tuple(commands), c.graph.inputs,
+            c.graph.outputs, tuple(c.capacities.items()), resident_weight_bytes, c.point.name,
+            tuple(s.name for s in c.graph.states),
+        )  # fmt: skip

@@ -18,9 +18,15 @@ def load_graph(path: Path) -> Graph:
     ``memory_bound(size)`` bytes beyond the file itself. A MemoryError says that the machine has less.
     """
     suffix = path.suffix.lower()
-    if suffix not in (".tflite", ".onnx"):
+    if suffix not in (".tflite", ".onnx", ".csv"):
         given = path.suffix or "without a suffix"
-        raise ModelError(str(path), f"file type {given}", ".tflite, .onnx")
+        raise ModelError(
+            str(path), f"file type {given}", ".tflite, .onnx, .csv (a SCALE-Sim topology)"
+        )
+    if suffix == ".csv":
+        from simulator.importers.scalesim import topology_graph
+
+        return topology_graph(path)
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -5,13 +5,20 @@ from __future__ import annotations
 
 import configparser
 import csv
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from simulator.errors import DeviceError, ModelError
 from simulator.fixedpoint.width import ceil_div
+from simulator.graph import Graph
+from simulator.graph.ir import Attributes, GraphTensor, Node, attributes
 from simulator.hwconfig import DATAFLOWS
-from simulator.program.nest import Nest, untiled
+from simulator.importers._check import check_graph
+from simulator.program.nest import Nest, padded_size, untiled
+from simulator.tensor import QuantParams, TensorSpec
 
 _CONVOLUTION = (
     "ifmap height",
@@ -24,6 +31,7 @@ _CONVOLUTION = (
 _PRODUCT = ("m", "n", "k")
 _SPLIT = "DP"  # in a layer's name: one layer for each channel
 _MOST = 1 << 24  # of any size: what they multiply to stays far within 64 bits
+_MOST_WEIGHTS = 1 << 30
 _SHORT = {"ws": "weight_stationary", "os": "output_stationary", "is": "input_stationary"}
 
 
@@ -127,6 +135,58 @@ def _convolution(where: str, name: str, numbers: list[int]) -> list[Layer]:
     if _SPLIT in name:
         return [layer(f"{name}Channel_{c}", 1) for c in range(channels)]
     return [layer(name, channels)]
+
+
+def topology_graph(path: Path) -> Graph:
+    """A topology as a model of int8 layers: for cycles and energy, as its weights are all 0.
+
+    A topology does not say what feeds what, so every layer has an input and an output of the model's own.
+    """
+    tensors: dict[str, GraphTensor] = {}
+    constants: dict[str, np.ndarray] = {}
+    nodes: list[Node] = []
+
+    def tensor(name: str, shape: tuple[int, ...], scale: float) -> str:
+        codes = QuantParams((scale,), (0,))
+        tensors[name] = GraphTensor(name, TensorSpec(shape, "i8"), codes, len(tensors))
+        return name
+
+    layers = read_topology(path)
+    size = sum(x.nest.kernel_h * x.nest.kernel_w * x.nest.k * x.nest.n for x in layers)
+    if size > _MOST_WEIGHTS:
+        raise ModelError(str(path), f"{size} weights", f"at most {_MOST_WEIGHTS} to run as a model")
+    for number, (name, nest) in enumerate(layers, 1):
+        convolution = nest.in_w > 1 or nest.kernel_h > 1
+        if convolution:
+            x: tuple[int, ...] = (1, nest.in_h, nest.in_w, nest.k)
+            w: tuple[int, ...] = (nest.n, nest.kernel_h, nest.kernel_w, nest.k)
+            y: tuple[int, ...] = (1, nest.out_h, nest.out_w, nest.n)
+        else:
+            x, w, y = (nest.out_h, nest.k), (nest.n, nest.k), (nest.out_h, nest.n)
+        own = f"{number} {name}"
+        operands = tensor(f"{own}/ifmap", x, 1.0), tensor(f"{own}/weights", w, 2.0**-7)
+        constants[operands[1]] = np.zeros(w, np.int8)
+        operator = "conv_2d" if convolution else "fully_connected"
+        nodes.append(
+            Node(own, operator, operands, (tensor(f"{own}/ofmap", y, 1.0),), _attributes(nest, convolution))
+        )  # fmt: skip
+    graph = Graph(
+        path.name, "tflite", tensors, constants, tuple(nodes), tuple(n.inputs[0] for n in nodes),
+        tuple(n.outputs[0] for n in nodes), hashlib.sha256(path.read_bytes()).hexdigest(),
+    )  # fmt: skip
+    return check_graph(graph)
+
+
+def _attributes(nest: Nest, convolution: bool) -> Attributes:
+    """A window that ends beyond the ifmap is padded there."""
+    if not convolution:
+        return attributes(activation="NONE", weights_format="DEFAULT", keep_dims=0)
+    reach_h, reach_w = padded_size(nest)
+    return attributes(
+        activation="NONE", stride_h=nest.stride_h, stride_w=nest.stride_w, dilation_h=1, dilation_w=1,
+        pad_top=0, pad_left=0, pad_bottom=max(reach_h - nest.in_h, 0),
+        pad_right=max(reach_w - nest.in_w, 0),
+    )  # fmt: skip
 
 
 def read_config(path: Path) -> Configuration:

@@ -316,8 +316,14 @@ def test_no_such_model(command: str, refused: Callable[..., None], tmp_path: Pat
         ("resnet", f"resnet: no such file or model; {path_or_name}"),
         ("no/such.tflite", f"no/such.tflite: no such file or model; {path_or_name}"),
         ("folder", f"folder: is a folder; {path_or_name}"),
-        ("model.pb", "model.pb: file type .pb; allowed: .tflite, .onnx"),
-        ("model", "model: file type without a suffix; allowed: .tflite, .onnx"),
+        (
+            "model.pb",
+            "model.pb: file type .pb; allowed: .tflite, .onnx, .csv (a SCALE-Sim topology)",
+        ),
+        (
+            "model",
+            "model: file type without a suffix; allowed: .tflite, .onnx, .csv (a SCALE-Sim topology)",
+        ),
     ):
         refused(message, command, name, "--device", "wear")
 

@@ -11,7 +11,9 @@ import pytest
 
 from simulator.cli import main
 from simulator.errors import DeviceError, ModelError
+from simulator.hwconfig import load_device
 from simulator.importers.scalesim import read_config, read_topology
+from simulator.npu import load_model, simulate
 from simulator.timing.array_alone import array_report
 
 REPORTS = Path(__file__).parents[2].parent / "shared" / "reference" / "scalesim_layers.csv"
@@ -199,3 +201,32 @@ def test_no_configuration_at_all(tmp_path: Path) -> None:
         DeviceError, match=r"array\.cfg: has no Dataflow in \[architecture_presets\]$"
     ):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("topology", "macs"),
+    [
+        (f"{HEADER}\nfirst, 9, 8, 3, 2, 5, 7, 2,\nlast, 1, 1, 1, 1, 40, 10, 1,\n", 4 * 4 * 210 + 400),
+        ("Layer, M, N, K,\nonly, 5, 6, 7,\n", 210),
+    ],
+)  # fmt: skip
+def test_a_topology_as_a_model(
+    topology: str, macs: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of 8 columns, windows of 3 by steps of 2 give 4: the last one ends beyond the ifmap, and counts."""
+    path = tmp_path / "net.csv"
+    path.write_text(topology)
+    result = simulate(load_model(path), load_device("wear"))
+    assert result.totals.macs == macs
+    assert [layer.name.split()[1] for layer in result.layers] == [
+        line.split(",")[0] for line in topology.splitlines()[1:]
+    ]
+    assert main(["run", str(path), "--device", "gemmini"]) == 0
+    assert "net.csv" in capsys.readouterr().out
+
+
+def test_a_topology_too_large_to_be_a_model(tmp_path: Path) -> None:
+    path = tmp_path / "net.csv"
+    path.write_text("Layer, M, N, K,\nlarge, 5, 65536, 65536,\n")
+    with pytest.raises(ModelError, match=r"4294967296 weights; allowed: at most 1073741824"):
+        load_model(path)

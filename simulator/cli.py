@@ -50,7 +50,7 @@ def _announce_compilation() -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from simulator.hwconfig import load_device, with_array
+    from simulator.hwconfig import load_device, with_array, with_keys
     from simulator.npu import load_model, simulate
     from simulator.report.machine_readable import check_target, result_to_dict, write_json
     from simulator.report.text import accumulator_table, run_report
@@ -76,6 +76,8 @@ def _run(args: argparse.Namespace) -> int:
     stated = {key: value for key, value in stated.items() if value is not None}
     if stated:
         device = with_array(device, **stated)
+    if args.cores is not None:
+        device = with_keys(device, {"cores": args.cores})
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
     if data is None:
@@ -292,10 +294,34 @@ def _scalesim(args: argparse.Namespace) -> int:
     return _OK
 
 
+def _scale(args: argparse.Namespace) -> int:
+    from simulator.explore.scaling import scaling
+    from simulator.hwconfig import load_device
+    from simulator.npu import load_model
+    from simulator.report.machine_readable import check_target
+    from simulator.report.scaling import scaling_report, scaling_to_dict
+
+    check_target(args.json)
+    try:
+        cores = [int(part) for part in args.cores.split(",")]
+    except ValueError:
+        raise UsageError("--cores", repr(args.cores), "numbers with commas: 1,2,4,8") from None
+    device, model = load_device(args.device), load_model(args.model, args.profile)
+    _announce_compilation()
+    points = scaling(
+        model, device, cores, shared_scratchpad=args.shared_scratchpad,
+        operating_point=args.operating_point,
+    )  # fmt: skip
+    at = device.operating_point(args.operating_point)
+    text = scaling_report(points, model.name, device, at)
+    _tell(args.json, scaling_to_dict(points, model.name, device), text)
+    return _OK
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
     "models": _models, "profiles": _profiles, "vectors": _vectors, "scalesim": _scalesim,
-    "plot": _plot,
+    "plot": _plot, "scale": _scale,
 }  # fmt: skip
 
 

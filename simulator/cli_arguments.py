@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default: KIND.png"
     )
     _add_profile(plot, "the one the file's format stands for")
+    _add_scale(commands.add_parser("scale", help="a model on one core, two, and more"))
     scalesim = commands.add_parser(
         "scalesim",
         help="the cycles of a SCALE-Sim topology on the array alone, as SCALE-Sim counts them",
@@ -64,6 +65,7 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("model", help="a model file, or the name of a catalogue model (e.g. digits)")
     run.add_argument("--device", required=True, help="a shipped device's name, or a .toml file")
     run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    run.add_argument("--cores", type=int, metavar="N", help="1 to 64, in place of the device's")
     run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
     run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")
     run.add_argument(
@@ -92,6 +94,19 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="also write what every engine does when, for ui.perfetto.dev or chrome://tracing",
     )  # fmt: skip
     _add_profile(run, "the one the file's format stands for")
+
+
+def _add_scale(scale: argparse.ArgumentParser) -> None:
+    scale.add_argument("model")
+    scale.add_argument("--device", required=True, help="one core, and the DRAM that all share")
+    scale.add_argument("--cores", default="1,2,4,8", metavar="N,N,...", help="default: %(default)s")
+    scale.add_argument(
+        "--shared-scratchpad", action="store_true",
+        help="cores that divide an inference have one scratchpad together",
+    )  # fmt: skip
+    scale.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    scale.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_profile(scale, "the one the file's format stands for")
 
 
 def _add_widths(run: argparse.ArgumentParser) -> None:

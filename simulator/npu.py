@@ -29,7 +29,7 @@ from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
 from simulator.program.program import Program
 from simulator.result import Layer, Place, Result, Totals
-from simulator.timing.pipeline import time_program
+from simulator.timing.cores import time_device
 from simulator.timing.result import CommandTiming, Timing
 from simulator.workload import Dataset, model_path
 
@@ -129,7 +129,7 @@ def simulate(
     # First, since a device whose energy table or voltage will not do should not run for an hour.
     energy = EnergyModel(device, point)
     program = compile_graph(model, device, point)
-    timing = time_program(program, point)
+    timing = time_device(program, point)
     counts = count_program(program, point)
     evaluation = None
     if data is not None:
@@ -213,7 +213,7 @@ def _layer(
         cycles_by_cause=timing.by_cause,
         macs=counts.macs,
         utilization=_busy(command, program, counts.macs)
-        / (timing.cycles * array.rows * array.cols),
+        / (timing.cycles * array.rows * array.cols * program.device.cores),
         energy_pj=energy_pj,
         energy_by_component_pj=energy,
         average_power_w=energy_pj * 1e-12 / latency_s,
@@ -261,7 +261,7 @@ def _totals(
         latency_s=latency_s,
         inferences_per_s=1 / latency_s,
         macs=macs,
-        utilization=sum(x.utilization * x.cycles for x in layers) / (cycles * device.cores),
+        utilization=sum(x.utilization * x.cycles for x in layers) / cycles,
         energy_pj=energy_pj,
         average_power_w=power_w,
         peak_tops=device.peak_tops(point),

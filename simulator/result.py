@@ -110,6 +110,24 @@ class Result:
 
 
 @dataclass(frozen=True)
+class ScalingPoint:
+    """A model on so many cores, both ways of using them.
+
+    ``latency_cycles``: one inference, its commands divided over the cores; ``alone_cycles`` if each core
+    had the DRAM to itself; ``divided`` of its ``commands`` are divided. ``batch_cycles``: an inference on
+    each core at the same time, and ``batch_alone_cycles`` of one of them by itself.
+    """
+
+    cores: int
+    latency_cycles: int
+    alone_cycles: int
+    divided: int
+    commands: int
+    batch_cycles: int
+    batch_alone_cycles: int
+
+
+@dataclass(frozen=True)
 class TensorComparison:
     """One tensor over all samples.
 

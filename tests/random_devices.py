@@ -72,7 +72,32 @@ def random_device(rng: np.random.Generator, room: int, **array: Any) -> Device:
         "capacity_bytes": int(rng.choice([64, 512, 8192])), "buffers": int(rng.integers(1, 4))
     }  # fmt: skip
     content["vector"]["lanes"] = int(rng.choice([1, 3, 16]))
+    _random_surroundings(np.random.default_rng([room, rows, cols]), content)
     return device_from_dict(content, "test")
+
+
+def _random_surroundings(rng: np.random.Generator, content: dict[str, Any]) -> None:
+    """What takes time and cannot change a value, in half of the devices: memory, cores, commands."""
+    if rng.integers(2):
+        return
+    burst = int(rng.choice([1, 8, 64]))
+    content["dma"] |= {
+        "burst_bytes": burst, "request_bytes": burst * int(rng.choice([1, 2, 4])),
+        "latency_cycles": int(rng.choice([0, 50])), "row_by_row": bool(rng.integers(2)),
+    }  # fmt: skip
+    if rng.integers(2):
+        content["dma"]["outstanding_requests"] = int(rng.choice([1, 8]))
+    content["dram"] |= {
+        "row_bytes": 256, "row_cycle_ns": 50.0, "banks": int(rng.choice([1, 8])),
+        "refresh_ns": 100.0, "refresh_interval_ns": 1000.0, "turnaround_ns": 20.0,
+    }  # fmt: skip
+    content["scratchpad"] |= {"ports": "shared", "banks": int(rng.choice([1, 4]))}
+    content["array"]["stream_block"] = int(rng.choice([1, 8]))
+    content["vector"]["streams_out"] = bool(rng.integers(2))
+    content |= {
+        "command_cycles": 20, "cores": int(rng.choice([1, 2, 5])),
+        "shared_scratchpad": bool(rng.integers(2)),
+    }  # fmt: skip
 
 
 def compile_tightly(rng: np.random.Generator, graph: Graph, **array: Any) -> Program:

@@ -34,7 +34,14 @@ def compile_graph(
     """The verified program of ``graph`` on ``device``; tiles are chosen for ``point``'s clock, but for the
     commands that ``tiles`` names and gives them for."""
     compiler = Compiler(graph, device, point or device.operating_point(), tiles or {})
-    return verify_program(compiler.program())
+    plan, resident = compiler.plan()
+    if device.cores > 1 and not device.shared_scratchpad:
+        # What cores make for each other goes through DRAM; one of them alone may be faster.
+        compiler.cores = 1
+        alone, alone_resident = compiler.plan()
+        if alone.cost < plan.cost:
+            plan, resident = alone, alone_resident
+    return verify_program(plan.program(resident))
 
 
 class Compiler:
@@ -44,6 +51,7 @@ class Compiler:
         self, graph: Graph, device: Device, point: OperatingPoint, tiles: Mapping[str, Tiles]
     ) -> None:
         self.graph, self.device, self.point, self.tiles = graph, device, point, tiles
+        self.cores = device.cores  # that commands are divided over
         self.numbers = device.numbers(point)
         pad = device.scratchpad
         self.split = isinstance(pad, SplitScratchpad)
@@ -64,7 +72,9 @@ class Compiler:
                 raise CompileError(where, f"no command called {name!r} has tiles", ", ".join(tiled))
         self.specs = self.lowered.specs
         self.lives = self._lives()
-        self.choices: dict[tuple[int, Streams, Room], Choice] = {}
+        self.choices: dict[tuple[int, Streams, Room], tuple[str, Choice]] = {}
+        # Stream buffers in a scratchpad that all cores use.
+        self.sharing = device.cores if device.shared_scratchpad else 1
 
     def region(self, role: str) -> str:
         """Scratchpad region of a stream buffer or (``ifmap``) of an activation kept on chip."""
@@ -89,9 +99,12 @@ class Compiler:
         return lives
 
     def always_in_dram(self, resident: bool) -> set[str]:
-        """Graph inputs and outputs, what the host reads or writes, and constants that do not stay."""
+        """Graph inputs and outputs, what the host reads or writes, constants that do not stay, and what
+        cores with scratchpads of their own make for each other."""
         root_of = self.lowered.root_of
         names = {*self.graph.inputs, *self.graph.outputs}
+        if self.cores > 1 and not self.device.shared_scratchpad:
+            names |= set(self.lives) - set(self.lowered.kept) | self.graph.state_names
         if not resident:
             names |= set(self.lowered.kept) - self.graph.state_names
         for command in self.lowered.commands:
@@ -110,7 +123,9 @@ class Compiler:
             for i, c in enumerate(self.lowered.commands)
         ]
 
-    def program(self) -> Program:
+    def plan(self) -> tuple[Plan, int]:
+        """The plan, and the bytes of weights that stay on chip between inferences."""
+        self.choices.clear()
         resident = 0
         if self.device.scratchpad.resident_weights:
             total = sum(aligned(size) for size in self.weight_bytes())
@@ -122,7 +137,7 @@ class Compiler:
             if plan.tile() and plan.place():
                 plan = self._relieved(plan)
                 self._check_memory(plan, resident)
-                return plan.program(resident)
+                return plan, resident
             assert plan.failed_at is not None
             victim = self._victim(plan.failed_at, spilled)
             if victim is None and resident:

@@ -9,9 +9,11 @@ from simulator.compiler.allocate import Request, aligned, allocate
 from simulator.compiler.tile import Choice, Room, choose, feasible, given
 from simulator.dataflows import grid_of
 from simulator.fixedpoint.width import ceil_div
+from simulator.hwconfig import DeviceNumbers
 from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
-from simulator.program.nest import retiled
+from simulator.program.nest import Nest, retiled
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
+from simulator.program.split import SPLITS, extent, shares
 from simulator.program.traffic import (
     WHOLE,
     CommandNumbers,
@@ -64,12 +66,12 @@ class Plan:
         if self.c.split:
             return Room(
                 0,
-                caps["ifmap"] - used - slack,
-                caps["weights"] - pinned,
-                caps["ofmap"] - slack,
+                (caps["ifmap"] - used - slack) // self.c.sharing,
+                (caps["weights"] - pinned) // self.c.sharing,
+                (caps["ofmap"] - slack) // self.c.sharing,
                 True,
             )
-        return Room(caps["unified"] - used - pinned - slack, 0, 0, 0, False)
+        return Room((caps["unified"] - used - pinned - slack) // self.c.sharing, 0, 0, 0, False)
 
     def _streams(self, command: Command) -> Streams:
         root_of = self.c.lowered.root_of
@@ -100,19 +102,22 @@ class Plan:
         room = self._room(index)
         # Spilling one tensor more changes the room of few commands.
         known = self.c.choices.get((index, command.streams, room))
-        choice = known or self._choose(command, numbers, room)
-        self.c.choices[index, command.streams, room] = choice
+        split, choice = known or self._choose(command, numbers, room)
+        self.c.choices[index, command.streams, room] = split, choice
         if not feasible(choice):
             self.failed_at = index
             self.problem = self._too_small(command, numbers, room)
             return False
         self.cost += choice.cost
         need = footprint(choice.nest, numbers, self.c.numbers.buffers)
-        self.commands.append(replace(command, nest=choice.nest))
-        self.sizes.append(
-            {"ifmap": need.ifmap, "second_ifmap": need.second, "weights": need.weights,
-             "ofmap": need.ofmap}
-        )  # fmt: skip
+        t = choice.nest
+        nest = retiled(command.nest, t.tile_h, t.tile_w, t.tile_g, t.tile_n, t.tile_k, t.order)
+        self.commands.append(replace(command, nest=nest, split=split))
+        sizes = {
+            "ifmap": need.ifmap, "second_ifmap": need.second, "weights": need.weights,
+            "ofmap": need.ofmap,
+        }  # fmt: skip
+        self.sizes.append({role: size * self.c.sharing for role, size in sizes.items()})
         return True
 
     def _too_small(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> str:
@@ -150,17 +155,38 @@ class Plan:
             return False
         return True
 
-    def _choose(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> Choice:
-        machine = self.c.numbers
-        grid = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits)
+    def _choose(
+        self, command: Matmul | Vector, numbers: CommandNumbers, room: Room
+    ) -> tuple[str, Choice]:
+        """How the cores divide a command ('': one does it alone), and the tiles of the largest part."""
+        best = "", self._tiles(command.name, command.nest, numbers, self.c.numbers, room)
         if command.name in self.c.tiles:
-            tiles = self.c.tiles[command.name]
-            return given(command.nest, numbers, machine, grid, room, tiles)
-        best = choose(command.nest, numbers, machine, grid, room)
+            return best
+        cores, memory = self.c.cores, self.c.numbers.memory
+        # Where all of them move something, each has its part of the DRAM.
+        share = memory._replace(kb_per_s=max(memory.kb_per_s // cores, 1))
+        machine = self.c.numbers._replace(memory=share)
+        for split in SPLITS if cores > 1 else ():
+            # The vector unit's functions take rows of channels whole.
+            whole = split == "channels" and isinstance(command, Vector)
+            if extent(command.nest, split) > 1 and not whole:
+                part = shares(command.nest, split, cores)[0]
+                choice = self._tiles(command.name, part, numbers, machine, room)
+                if choice.cost < best[1].cost:
+                    best = split, choice
+        return best
+
+    def _tiles(
+        self, name: str, nest: Nest, numbers: CommandNumbers, machine: DeviceNumbers, room: Room
+    ) -> Choice:
+        grid = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits)
+        if name in self.c.tiles:
+            return given(nest, numbers, machine, grid, room, self.c.tiles[name])
+        best = choose(nest, numbers, machine, grid, room)
         if not numbers.stream_weights or not feasible(best):
             return best
         smaller = room._replace(shared=room.shared * 3 // 4, weights=room.weights // 2)
-        frugal = choose(command.nest, numbers, machine, grid, smaller)
+        frugal = choose(nest, numbers, machine, grid, smaller)
         return frugal if frugal.cost <= best.cost * _PREFETCH_TOLERANCE else best
 
     def _prefetchable(self) -> set[int]:

@@ -148,10 +148,10 @@ def _traffic(nest: Nest, numbers: CommandNumbers, by_row: int) -> _Traffic:
     reach_h = min((nest.tile_h - 1) * nest.stride_h + reach_h, nest.in_h)
     reach_w = min((nest.tile_w - 1) * nest.stride_w + reach_w, nest.in_w)
     # Where a whole tile lies is where all of them do.
-    g, k_part, image = nest.tile_g, nest.tile_k, (nest.in_w, nest.groups, nest.k)
+    g, k_part, image = nest.tile_g, nest.tile_k, (nest.in_w, nest.k, numbers.ifmap_channels)
     ifmap = image_runs(reach_h, reach_w, g, k_part, image, numbers.ifmap_bits, by_row)
     second = image_runs(reach_h, reach_w, g, k_part, image, numbers.second_bits, by_row)
-    made_image = (nest.out_w, nest.groups, nest.n)
+    made_image = (nest.out_w, nest.n, numbers.ofmap_channels)
     ofmap = image_runs(
         nest.tile_h, nest.tile_w, g, nest.tile_n, made_image, numbers.ofmap_bits, by_row
     )
@@ -169,7 +169,7 @@ def _traffic(nest: Nest, numbers: CommandNumbers, by_row: int) -> _Traffic:
 
 @jit
 def _of_size(runs: Runs, size_bytes: int) -> Runs:
-    return Runs(size_bytes, runs.count, runs.pitch_bytes)
+    return Runs(size_bytes, runs.number, runs.pitch_bytes)
 
 
 @jit
@@ -395,8 +395,10 @@ def given(
     base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, tiles: Tiles
 ) -> Choice:
     """``tiles`` as a choice; ``cost`` is at its bound where they do not fit."""
-    sizes = zip(tiles[:5], (base.out_h, base.out_w, base.groups, base.n, base.k), strict=True)
-    nest = retiled(base, *(min(size, whole) for size, whole in sizes), tiles.order)
+    nest = retiled(
+        base, min(tiles.h, base.out_h), min(tiles.w, base.out_w), min(tiles.g, base.groups),
+        min(tiles.n, base.n), min(tiles.k, base.k), tiles.order,
+    )  # fmt: skip
     if not fits(nest, numbers, device, room):
         return Choice(nest, 0, 0, _INFEASIBLE)
     cycles, dram = estimate(nest, numbers, device, grid)

@@ -21,6 +21,7 @@ from simulator.jit import jit
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
 from simulator.program.program import Program
+from simulator.program.split import shares
 from simulator.program.traffic import (
     MATMUL,
     CommandNumbers,
@@ -235,7 +236,11 @@ def count_command(
         return _host_counts(command, program)
     if isinstance(command, Move):
         return _move_counts(command, program)
-    counted = [int(c) for c in _count(nest, numbers, device, grid)]
+    # Cores that divide a command do what they do alone, and what several of them need comes several times.
+    parts = shares(nest, command.split, program.device.cores)
+    counted = [
+        int(sum(c)) for c in zip(*(_count(n, numbers, device, grid) for n in parts), strict=True)
+    ]
     macs, psums, outputs, registers, pad_read, pad_write, acc_read, acc_write, *dram = counted
     dram_read, dram_write = dram
     lane = command.lane

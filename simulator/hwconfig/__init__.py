@@ -12,6 +12,7 @@ from simulator.hwconfig.load import (
     load_device,
     parse_device,
     with_array,
+    with_keys,
 )
 from simulator.hwconfig.sections import (
     ARITHMETIC,
@@ -41,5 +42,5 @@ __all__ = [
     "Accumulator", "Array", "Dataflow", "Device", "DeviceNumbers", "Dma", "Dram", "Energy", "Host",
     "MemoryNumbers", "OperatingPoint", "Power", "Published", "SplitScratchpad", "UnifiedScratchpad",
     "Vector", "VectorFunction", "device_from_dict", "device_names", "json_schema", "load_device",
-    "numeric_keys", "parse_device", "with_array",
+    "numeric_keys", "parse_device", "with_array", "with_keys",
 ]  # fmt: skip

@@ -83,8 +83,14 @@ class Device(Section):
     title: str
     device_class: str
     description: str = ""
-    cores: Annotated[int, Field(ge=1, le=1)] = Field(
-        1, description="one core in this version; partitioning over several is not built yet"
+    cores: Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="alike, each with all that this file describes but the DRAM, which they share, and the "
+        "host; they see each other's results in DRAM",
+    )
+    shared_scratchpad: bool = Field(
+        False,
+        description="the cores have one scratchpad together, and see each other's results there",
     )
     command_cycles: Annotated[int, Field(ge=0, le=1 << 20)] = Field(
         0, description="to fetch, decode and start a command, before the first of its transfers"

@@ -121,8 +121,14 @@ def load_device(name_or_path: str | Path) -> Device:
 
 def with_array(device: Device, **changes: Any) -> Device:
     """``device`` with other values of its array, such as ``accumulator_bits``; checked as a file is."""
+    return with_keys(device, {"array": changes})
+
+
+def with_keys(device: Device, changes: dict[str, Any]) -> Device:
+    """``device`` with other values, as nested keys of its file; checked as a file is."""
     content = device.model_dump()
-    content["array"] |= changes
+    for key, value in changes.items():
+        content[key] = content[key] | value if isinstance(value, dict) else value
     return device_from_dict(content, device.name)
 
 

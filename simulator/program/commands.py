@@ -72,7 +72,8 @@ class Matmul:
     ``weights`` names a constant of shape (groups, kernel_h, kernel_w, k, n), or, where
     ``weights_made`` is set, a tensor with its elements in that order, made by the program; ``bias`` an
     int64 constant of groups * n. ``ifmap_offset`` is subtracted from every ifmap code as it enters a
-    PE (likewise ``weight_offset``); a tap on padding enters as ``pad_code - ifmap_offset``.
+    PE (likewise ``weight_offset``); a tap on padding enters as ``pad_code - ifmap_offset``. ``split``: how
+    the device's cores divide it (``program.split.SPLITS``; '': one of them does it alone).
     """
 
     name: str
@@ -91,7 +92,7 @@ class Matmul:
     requantize: Requantize
     lane: LaneWork
     streams: Streams = Streams()
-    core: int = 0
+    split: str = ""
     weights_made: bool = False
 
     @property
@@ -105,7 +106,7 @@ class Vector:
 
     Inputs with as many elements as the nest reads are taken tile by tile (two at most), any other, a
     table or an operand to be broadcast, is loaded whole before the first tile and kept. Constant
-    inputs are tensors of the program like any other.
+    inputs are tensors of the program like any other. ``split`` as of a Matmul.
     """
 
     name: str
@@ -117,7 +118,7 @@ class Vector:
     parameters: Parameters
     lane: LaneWork
     streams: Streams = Streams()
-    core: int = 0
+    split: str = ""
 
     def parameter(self, key: str) -> int:
         for name, value in self.parameters:
@@ -155,7 +156,6 @@ class Move:
     pieces: tuple[Piece, ...]
     fill: int = 0
     streams: Streams = Streams()
-    core: int = 0
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -189,10 +189,6 @@ class Host:
     @property
     def ofmap(self) -> str:
         return self.command.ofmap
-
-    @property
-    def core(self) -> int:
-        return self.command.core
 
     @property
     def streams(self) -> Streams:

@@ -37,7 +37,8 @@ class CommandNumbers(NamedTuple):
 
     ``dataflow`` indexes ``hwconfig.DATAFLOWS``. The ``stream_*`` flags are 1 where the operand comes
     from or goes to DRAM. ``weight_rows``: 1 where weights lie in DRAM as the program made them, not
-    tile by tile. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
+    tile by tile. ``ifmap_channels``, ``ofmap_channels``: of the whole tensors, of which a core may do a
+    part. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
     ``copy_cycles``: what the DMA needs to write a Move's ofmap, run by run. ``fixed_cycles`` is the
     whole cost of a Host command, and of a Move that stays on chip.
     """
@@ -56,6 +57,8 @@ class CommandNumbers(NamedTuple):
     stream_ofmap: int
     prefetched: int
     weight_rows: int
+    ifmap_channels: int
+    ofmap_channels: int
     whole_bytes: int
     copy_cycles: int
     fixed_cycles: int
@@ -123,7 +126,7 @@ def numbers_of(
         seconds = device.host.call_latency_s + command.operations / device.host.operations_per_s
         cycles = math.ceil(seconds * clock_khz * 1000)
         bits = specs[command.ofmap].bits
-        return CommandNumbers(HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles)
+        return CommandNumbers(HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles)
     s = command.streams
     taken: dict[str, tuple[int, int]] = {IFMAP: (0, 0), SECOND_IFMAP: (0, 0)}
     whole_bytes = 0
@@ -137,20 +140,25 @@ def numbers_of(
     (ifmap_bits, ifmap), (second_bits, second) = taken[IFMAP], taken[SECOND_IFMAP]
     bits = specs[command.ofmap].bits
     flags = (int(s.weights), ifmap, second, int(s.ofmap), int(s.prefetched))
+    nest = nest_of(command, specs)
+    ifmap_channels, ofmap_channels = nest.groups * nest.k, nest.groups * nest.n
     if isinstance(command, Matmul):
         return CommandNumbers(
             MATMUL, DATAFLOWS.index(command.dataflow), ifmap_bits, 0,  # type: ignore[arg-type]
             command.weight_bits, bits, command.channel_bits, command.lane.cycles, *flags,
-            int(command.weights_made), 0, 0, 0,
+            int(command.weights_made), ifmap_channels, ofmap_channels, 0, 0, 0,
         )  # fmt: skip
     if isinstance(command, Vector):
         return CommandNumbers(
             VECTOR, 0, ifmap_bits, second_bits, 0, bits, 0, command.lane.cycles, *flags,
-            0, whole_bytes, 0, 0,
+            0, ifmap_channels, ofmap_channels, whole_bytes, 0, 0,
         )  # fmt: skip
     copied = copy_cycles(command, specs, device)
     on_chip = 0 if any(s.inputs) or s.ofmap else device.dma.latency_cycles + copied
-    return CommandNumbers(MOVE, 0, bits, 0, 0, bits, 0, 0, *flags, 0, 0, copied, on_chip)
+    return CommandNumbers(
+        MOVE, 0, bits, 0, 0, bits, 0, 0, *flags, 0, ifmap_channels, ofmap_channels, 0, copied,
+        on_chip,
+    )  # fmt: skip
 
 
 def nest_of(command: Command, specs: Mapping[str, TensorSpec]) -> Nest:
@@ -212,17 +220,17 @@ def ofmap_tile_bytes(numbers: CommandNumbers, tile: Tile) -> int:
 
 
 @jit
-def ifmap_runs(nest: Nest, tile: Tile, bits: int, row_by_row: int) -> Runs:
+def ifmap_runs(nest: Nest, numbers: CommandNumbers, tile: Tile, bits: int, row_by_row: int) -> Runs:
     """Where the ifmap of one tile lies."""
     rows, cols = ifmap_extent(nest, tile)
-    whole = (nest.in_w, nest.groups, nest.k)
+    whole = (nest.in_w, nest.k, numbers.ifmap_channels)
     return image_runs(rows, cols, tile.g1 - tile.g0, tile.k1 - tile.k0, whole, bits, row_by_row)
 
 
 @jit
 def ofmap_runs(nest: Nest, numbers: CommandNumbers, tile: Tile, row_by_row: int) -> Runs:
     """Where the ofmap of one tile lies."""
-    whole = (nest.out_w, nest.groups, nest.n)
+    whole = (nest.out_w, nest.n, numbers.ofmap_channels)
     return image_runs(
         tile.h1 - tile.h0, tile.w1 - tile.w0, tile.g1 - tile.g0, tile.n1 - tile.n0, whole,
         numbers.ofmap_bits, row_by_row,

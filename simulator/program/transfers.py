@@ -14,11 +14,11 @@ from simulator.jit import jit
 
 
 class Runs(NamedTuple):
-    """``size_bytes`` in ``count`` runs of one length; their first bytes are ``pitch_bytes`` apart (0: one
+    """``size_bytes`` in ``number`` runs of one length; their first bytes are ``pitch_bytes`` apart (0: one
     after the other)."""
 
     size_bytes: int
-    count: int
+    number: int
     pitch_bytes: int
 
 
@@ -39,14 +39,14 @@ def image_runs(
     row_by_row: int,
 ) -> Runs:
     """The runs of ``rows`` x ``cols`` pixels, ``channels`` of each of ``groups`` groups, out of an image of
-    ``whole`` = (cols, groups, channels) and ``bits`` an element. ``row_by_row``: pixels are never one
-    run, though nothing lies between them."""
+    ``whole`` = (columns, channels of a group, channels) and ``bits`` an element. ``row_by_row``: pixels
+    are never one run, though nothing lies between them."""
     size = ceil_div(rows * cols * groups * channels * bits, 8)
-    all_cols, all_groups, all_channels = whole
-    pixel = ceil_div(all_groups * all_channels * bits, 8)
-    if groups > 1 and channels < all_channels:
-        return Runs(size, max(rows * cols * groups, 1), ceil_div(all_channels * bits, 8))
-    if groups * channels < all_groups * all_channels or row_by_row:
+    all_cols, group, all_channels = whole
+    pixel = ceil_div(all_channels * bits, 8)
+    if groups > 1 and channels < group:
+        return Runs(size, max(rows * cols * groups, 1), ceil_div(group * bits, 8))
+    if groups * channels < all_channels or row_by_row:
         return Runs(size, max(rows * cols, 1), pixel)
     if cols < all_cols:
         return Runs(size, max(rows, 1), all_cols * pixel)
@@ -73,8 +73,8 @@ def as_requested(runs: Runs, write: bool, memory: MemoryNumbers) -> Runs:
     not at a burst's address."""
     if memory.row_by_row == 0 or runs.pitch_bytes == 0:
         return runs
-    pieces = ceil_div(ceil_div(runs.size_bytes, runs.count), request_size(write, memory))
-    return Runs(runs.size_bytes, runs.count * pieces, runs.pitch_bytes)
+    pieces = ceil_div(ceil_div(runs.size_bytes, runs.number), request_size(write, memory))
+    return Runs(runs.size_bytes, runs.number * pieces, runs.pitch_bytes)
 
 
 @jit
@@ -86,12 +86,12 @@ def bursts(runs: Runs, memory: MemoryNumbers) -> int:
     average: with r = b = 64 bytes and g = 16, 1.75.
     """
     burst = memory.burst_bytes
-    run = ceil_div(runs.size_bytes, runs.count)
+    run = ceil_div(runs.size_bytes, runs.number)
     if runs.pitch_bytes % burst == 0:
-        return runs.count * ceil_div(run, burst)
+        return runs.number * ceil_div(run, burst)
     common = _common(runs.pitch_bytes, burst)
     run = ceil_div(run, common) * common
-    return ceil_div(runs.count * (run + burst - common), burst)
+    return ceil_div(runs.number * (run + burst - common), burst)
 
 
 @jit
@@ -99,9 +99,9 @@ def row_openings(runs: Runs, memory: MemoryNumbers) -> int:
     """Rows of the DRAM that are opened for ``runs``: neighbouring runs find the row still open."""
     if memory.row_bytes == 0:
         return 0
-    run = ceil_div(runs.size_bytes, runs.count)
-    each = runs.count * ceil_div(run, memory.row_bytes)
-    span = (runs.count - 1) * runs.pitch_bytes + run
+    run = ceil_div(runs.size_bytes, runs.number)
+    each = runs.number * ceil_div(run, memory.row_bytes)
+    span = (runs.number - 1) * runs.pitch_bytes + run
     return min(each, ceil_div(span, memory.row_bytes))
 
 
@@ -133,10 +133,10 @@ def transfer_cycles(runs: Runs, write: bool, memory: MemoryNumbers) -> int:
     )  # fmt: skip
     if memory.outstanding == 0:
         return memory.latency_cycles + cycles
-    part, request = ceil_div(moved, parts.count), request_size(write, memory)
-    requests = parts.count * ceil_div(part, request)
+    part, request = ceil_div(moved, parts.number), request_size(write, memory)
+    requests = parts.number * ceil_div(part, request)
     if memory.row_by_row and parts.pitch_bytes > 0:
-        requests = parts.count
+        requests = parts.number
     if write:
         return max(cycles, requests)
     each = ceil_div(min(part, request), memory.bytes_per_cycle)

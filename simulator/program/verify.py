@@ -11,6 +11,7 @@ from simulator.hwconfig import DATAFLOWS, FUNCTIONS
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
 from simulator.program.nest import ORDERS, retiled
 from simulator.program.program import DRAM, Program
+from simulator.program.split import SPLITS, shares
 from simulator.program.traffic import WHOLE, copied_elements, footprint, numbers_of, operand_roles
 
 
@@ -137,8 +138,11 @@ def _buffer_bytes(program: Program, command: Matmul | Vector) -> dict[str, int]:
     specs = {name: program.placements[name].spec for name in (*command.inputs, command.ofmap)}
     # Durations play no part in sizes, so any clock will do.
     numbers = numbers_of(command, specs, program.device, 1)
-    nest = command.nest
-    need = footprint(nest, numbers, program.device.scratchpad.buffers)._asdict()
+    nest, device = command.nest, program.device
+    part = shares(nest, command.split, device.cores)[0]
+    sharing = device.cores if device.shared_scratchpad else 1
+    buffers = footprint(part, numbers, device.scratchpad.buffers)._asdict()
+    need = {role: sharing * size for role, size in buffers.items()}
     need["second_ifmap"] = need.pop("second")
     kept = isinstance(command, Matmul) and not command.weights_made
     if kept and not command.streams.weights:
@@ -153,6 +157,16 @@ def _nest_problems(program: Program, command: Matmul | Vector) -> Iterator[str]:
     tiles = (nest.tile_h, nest.tile_w, nest.tile_g, nest.tile_n, nest.tile_k)
     if any(not 1 <= t <= e for t, e in zip(tiles, extents, strict=True)):
         yield f"tiles {tiles} do not lie within {extents}"
+        return
+    if command.split not in ("", *SPLITS):
+        yield f"split {command.split!r}, not one of {', '.join(SPLITS)}"
+        return
+    part = shares(nest, command.split, program.device.cores)[0]
+    if any(
+        t > e
+        for t, e in zip(tiles, (part.out_h, part.out_w, part.groups, part.n, part.k), strict=True)
+    ):
+        yield f"tiles {tiles} do not lie within a core's part"
         return
     if not 0 <= nest.order < len(ORDERS):
         yield f"loop order {nest.order}, not one of {', '.join(ORDERS)}"

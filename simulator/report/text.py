@@ -116,6 +116,8 @@ def summary(result: Result) -> str:
             f" outputs, the first in {short_name(first.name)}; sums left their range by "
             f"{max(x.worst_excess for x in result.layers):,} at most"
         )
+    if d.cores > 1:
+        array = f"{d.cores} cores, {array}"
     at_widths = ""
     if d.array.precision_scaling != "none":
         at_widths = f" at {d.array.ifmap_bits} x {d.array.weight_bits} bits"
@@ -135,6 +137,13 @@ def summary(result: Result) -> str:
         f"scratchpad peak {size(t.scratchpad_peak_bytes)} of {size(d.scratchpad.capacity_bytes)}",
         f"overflows        {overflows}",
     ]
+    if result.timing.cores:
+        waited = t.cycles - result.timing.uncontended_cycles
+        divided = sum(bool(getattr(c, "split", "")) for c in result.program.commands)
+        lines.append(
+            f"cores            {divided} of {len(result.layers)} commands divided; "
+            f"{100 * waited / t.cycles:.1f} % of the time for each other's DRAM transfers"
+        )
     if t.resident_weight_bytes:
         lines.append(
             f"weights          {size(t.resident_weight_bytes)} stay on chip between inferences; "

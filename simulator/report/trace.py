@@ -23,7 +23,6 @@ from simulator.timing.result import (
 
 COMMANDS, BUS, ARRAY, VECTOR, HOST_TRACK = "commands", "DRAM bus", "array", "vector unit", "host"
 TRACKS = (COMMANDS, BUS, ARRAY, VECTOR, HOST_TRACK)
-_PROCESS = 1
 
 
 class Span(NamedTuple):
@@ -38,13 +37,17 @@ class Span(NamedTuple):
     end: int
 
 
-def spans_of(result: Result) -> list[Span]:
-    """Every span of a run. Those of one engine never overlap; the array's are from the first operand that
-    goes into it to the last one, waits for loads between folds included; those of the bus include the
-    refreshes that hold a transfer up."""
+def spans_of(result: Result, core: int = 0) -> list[Span]:
+    """Every span of a run, on one of the device's cores.
+
+    Those of one engine never overlap; the array's are from the first operand that goes into it to the last
+    one, waits for loads between folds included; those of the bus include the refreshes that hold a
+    transfer up.
+    """
     found: list[Span] = []
-    plans = plan_program(result.program, result.point)
-    for index, (plan, timing) in enumerate(zip(plans, result.timing.commands, strict=True)):
+    plans = plan_program(result.program, result.point, core)
+    played = result.timing.cores[core] if result.timing.cores else result.timing
+    for index, (plan, timing) in enumerate(zip(plans, played.commands, strict=True)):
         name = result.program.commands[index].operator
         found.append(Span(COMMANDS, name, index, -1, timing.start_cycle, timing.end_cycle))
         if plan.prefetch_cycles:
@@ -52,7 +55,7 @@ def spans_of(result: Result) -> list[Span]:
         if plan.alone_cycles:
             track, what = (HOST_TRACK, name) if plan.kind == HOST else (BUS, "copy on chip")
             found.append(Span(track, what, index, -1, timing.start_cycle, timing.end_cycle))
-        else:
+        elif len(plan.tiles):
             found += _tiles(index, name, plan, timing)
     return found
 
@@ -79,27 +82,33 @@ def _pair(row: np.ndarray, start: int, end: int) -> tuple[int, int]:
 
 
 def trace_of(result: Result) -> dict[str, Any]:
-    """The run in Chrome's trace event format: complete events, microseconds at the point's clock."""
+    """The run in Chrome's trace event format: complete events, microseconds at the point's clock; every
+    core is a process."""
     per_cycle_us = 1 / result.point.clock_mhz
     threads = {track: number for number, track in enumerate(TRACKS, 1)}
-    whole = {"name": f"{result.model.name} on {result.device.name}"}
-    events: list[dict[str, Any]] = [
-        {"ph": "M", "pid": _PROCESS, "tid": 0, "name": "process_name", "args": whole}
-    ]
-    for track, tid in threads.items():
-        about = {"pid": _PROCESS, "tid": tid, "ph": "M"}
-        events.append({**about, "name": "thread_name", "args": {"name": track}})
-        events.append({**about, "name": "thread_sort_index", "args": {"sort_index": tid}})
-    for span in spans_of(result):
-        details: dict[str, Any] = {"layer": result.layers[span.command].name}
-        if span.tile >= 0:
-            details["tile"] = span.tile
-        details |= {"first_cycle": span.start, "cycles": span.end - span.start}
-        events.append({
-            "ph": "X", "pid": _PROCESS, "tid": threads[span.track], "name": span.what,
-            "ts": span.start * per_cycle_us, "dur": (span.end - span.start) * per_cycle_us,
-            "args": details,
-        })  # fmt: skip
+    events: list[dict[str, Any]] = []
+    cores = len(result.timing.cores) or 1
+    for core in range(cores):
+        process = core + 1
+        name = f"{result.model.name} on {result.device.name}"
+        name += f", core {process} of {cores}" if cores > 1 else ""
+        events.append(
+            {"ph": "M", "pid": process, "tid": 0, "name": "process_name", "args": {"name": name}}
+        )
+        for track, tid in threads.items():
+            about = {"pid": process, "tid": tid, "ph": "M"}
+            events.append({**about, "name": "thread_name", "args": {"name": track}})
+            events.append({**about, "name": "thread_sort_index", "args": {"sort_index": tid}})
+        for span in spans_of(result, core):
+            details: dict[str, Any] = {"layer": result.layers[span.command].name}
+            if span.tile >= 0:
+                details["tile"] = span.tile
+            details |= {"first_cycle": span.start, "cycles": span.end - span.start}
+            events.append({
+                "ph": "X", "pid": process, "tid": threads[span.track], "name": span.what,
+                "ts": span.start * per_cycle_us, "dur": (span.end - span.start) * per_cycle_us,
+                "args": details,
+            })  # fmt: skip
     return {
         "displayTimeUnit": "ns",
         "otherData": {"clock_mhz": result.point.clock_mhz, "operating_point": result.point.name},

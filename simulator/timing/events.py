@@ -1,11 +1,12 @@
 """The same plans played as processes in SimPy: bus, loader, array, vector unit, each in its own loop.
 
 Shares the durations with the recurrence and nothing else: who waits for whom is said here a second
-time, as events.
+time, as events. Several cores share the DRAM, which the recurrence cannot say.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -35,10 +36,12 @@ Process = Generator[simpy.Event, None, None]
 
 @dataclass(frozen=True)
 class EventTiming:
-    """(start, end) of every command and the spans of its tiles, as ``CommandTiming`` gives them."""
+    """(start, end) of every command, the spans of its tiles and when its weights were fetched beforehand,
+    as ``CommandTiming`` gives them."""
 
     borders: tuple[tuple[int, int], ...]
     spans: tuple[np.ndarray, ...]
+    prefetch_turns: tuple[tuple[int, int], ...]
 
     @property
     def cycles(self) -> int:
@@ -47,13 +50,15 @@ class EventTiming:
 
 @dataclass
 class _Transfer:
-    """One entry of the bus's queue: wait for ``after``, take ``cycles``, then trigger ``done``."""
+    """One entry of the bus's queue: wait for ``after``, take ``cycles``, ``busy`` ones of the DRAM, then
+    trigger ``done`` and note the ``turn``."""
 
     cycles: int
+    busy: int
     after: list[simpy.Event]
     done: simpy.Event
-    write: bool = False
-    spans: np.ndarray | None = None  # of its tile, to note its turn in
+    write: bool
+    turn: np.ndarray
 
 
 @dataclass
@@ -72,14 +77,105 @@ class _Run:
     prefetched: simpy.Event
     finished: simpy.Event  # of a command that runs alone
     outputs: list[int] = field(default_factory=list)  # tiles that complete an ofmap tile
+    prefetch_turn: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
 
 
-class _Simulation:
-    """One program; lives for one call of :func:`simulate_events`."""
+class _Dram:
+    """The memory behind the DMAs of all cores. Transfers that together ask for more than it gives share it
+    evenly, and nobody gets more than it asks for (max-min fairness)."""
 
-    def __init__(self, plans: list[CommandPlan], pace: Pace) -> None:
-        self.env = simpy.Environment()
-        self.pace = pace
+    def __init__(self, env: simpy.Environment, pace: Pace) -> None:
+        self.env, self.pace = env, pace
+        self.open_cycles = pace.interval - pace.refresh
+        self.jobs: list[_Job] = []
+        self.since = 0  # when `left` of all jobs was last brought up to date
+        self.changed = env.event()
+        env.process(self._serve())
+
+    def move(self, cycles: int, busy: int) -> Process:
+        """A transfer of ``cycles`` where it is alone, of which the DRAM is busy for ``busy``."""
+        job = _Job(float(cycles), busy / cycles if cycles else 0.0, self.env.event())
+        self._account()
+        self.jobs.append(job)
+        self._change()
+        yield job.done
+
+    def open_until(self, now: int) -> int:
+        """Cycles before ``now`` in which something could move: nothing does at the end of an interval."""
+        if not self.pace.refresh:
+            return now
+        whole, into = divmod(now, self.pace.interval)
+        return whole * self.open_cycles + min(into, self.open_cycles)
+
+    def wait_for(self, cycles: int) -> int:
+        """Cycles from now on until ``cycles`` of them are open."""
+        now = int(self.env.now)
+        if not self.pace.refresh:
+            return cycles
+        whole, into = divmod(self.open_until(now) + cycles - 1, self.open_cycles)
+        return whole * self.pace.interval + into + 1 - now
+
+    def _account(self) -> None:
+        """What has moved since the last change has moved."""
+        now = int(self.env.now)
+        passed = self.open_until(now) - self.open_until(self.since)
+        for job in self.jobs:
+            job.left -= passed * job.speed
+        self.since = now
+
+    def _change(self) -> None:
+        _share(self.jobs)
+        changed, self.changed = self.changed, self.env.event()
+        changed.succeed()
+
+    def _serve(self) -> Process:
+        while True:
+            if not self.jobs:
+                yield self.changed
+                continue
+            first = min(math.ceil(job.left / job.speed - _TINY) for job in self.jobs)
+            due = self.env.timeout(self.wait_for(max(first, 1)) if first > 0 else 0)
+            yield due | self.changed
+            self._account()
+            finished = [job for job in self.jobs if job.left <= _TINY]
+            if finished:
+                self.jobs = [job for job in self.jobs if job.left > _TINY]
+                for job in finished:
+                    job.done.succeed()
+                self._change()
+
+
+_TINY = 1e-6
+
+
+@dataclass
+class _Job:
+    """A transfer under way: cycles that are ``left`` of it at full speed, its ``demand`` of the DRAM, 0 to
+    1, and its ``speed``, 0 to 1."""
+
+    left: float
+    demand: float
+    done: simpy.Event
+    speed: float = 1.0
+
+
+def _share(jobs: list[_Job]) -> None:
+    """Speeds: the smallest demands are met first, the others share what is left."""
+    free, waiting = 1.0, len(jobs)
+    for job in sorted(jobs, key=lambda j: j.demand):
+        given = min(job.demand, free / waiting)
+        job.speed = given / job.demand if job.demand else 1.0
+        free -= given
+        waiting -= 1
+
+
+class _Core:
+    """One core's processes. Its commands start when those of the other cores of its team do."""
+
+    def __init__(
+        self, env: simpy.Environment, plans: list[CommandPlan], pace: Pace, dram: _Dram | None
+    ) -> None:
+        self.env, self.pace, self.dram = env, pace, dram
         self.runs = [self._events(plan) for plan in plans]
         self.borders: list[tuple[int, int]] = []
         self.queue = self._bus_queue()
@@ -108,10 +204,12 @@ class _Simulation:
             if early == count:
                 self._queue_prefetch(queue, run, following)
             for tile in range(count):
-                cycles = int(run.plan.tiles[tile, columns.RESULT])
-                if cycles:
-                    done = [run.vector_done[tile]]
-                    queue.append(_Transfer(cycles, done, run.stored[tile], True, run.spans[tile]))
+                row = run.plan.tiles[tile]
+                if row[columns.RESULT]:
+                    queue.append(_Transfer(
+                        int(row[columns.RESULT]), int(row[columns.DRAM_OUT]), [run.vector_done[tile]],
+                        run.stored[tile], True, run.spans[tile, RESULT_TURN : RESULT_TURN + 2],
+                    ))  # fmt: skip
                 ahead = tile + self.pace.buffers
                 if ahead < count:
                     self._queue_operands(queue, run, ahead)
@@ -120,12 +218,15 @@ class _Simulation:
         return queue
 
     def _queue_operands(self, queue: list[_Transfer], run: _Run, tile: int) -> None:
-        cycles = int(run.plan.tiles[tile, columns.OPERANDS])
-        if cycles:
+        row = run.plan.tiles[tile]
+        if row[columns.OPERANDS]:
             after = [run.start]
             if tile >= self.pace.buffers:
                 after.append(run.entered[tile - self.pace.buffers])
-            queue.append(_Transfer(cycles, after, run.arrived[tile], spans=run.spans[tile]))
+            queue.append(_Transfer(
+                int(row[columns.OPERANDS]), int(row[columns.DRAM_IN]), after, run.arrived[tile], False,
+                run.spans[tile, OPERANDS_TURN : OPERANDS_TURN + 2],
+            ))  # fmt: skip
 
     @staticmethod
     def _queue_prefetch(queue: list[_Transfer], run: _Run, following: _Run | None) -> None:
@@ -133,7 +234,11 @@ class _Simulation:
             # An on-chip copy holds the DMA itself; the host does not.
             copying = run.plan.alone_cycles and run.plan.kind != HOST
             after = run.finished if copying else run.start
-            queue.append(_Transfer(following.plan.prefetch_cycles, [after], following.prefetched))
+            plan = following.plan
+            queue.append(_Transfer(
+                plan.prefetch_cycles, plan.prefetch_dram, [after], following.prefetched, False,
+                following.prefetch_turn,
+            ))  # fmt: skip
 
     def _bus(self) -> Process:
         wrote, turned = False, 0
@@ -156,13 +261,14 @@ class _Simulation:
         if self.pace.refresh and int(self.env.now) % interval >= open_cycles:
             yield self.env.timeout(interval - int(self.env.now) % interval)
         began = int(self.env.now)
-        while self.pace.refresh and int(self.env.now) % interval + cycles > open_cycles:
-            cycles -= open_cycles - int(self.env.now) % interval
-            yield self.env.timeout(interval - int(self.env.now) % interval)
-        yield self.env.timeout(cycles)
-        if transfer.spans is not None:
-            first = RESULT_TURN if transfer.write else OPERANDS_TURN
-            transfer.spans[first : first + 2] = began, self.env.now
+        if self.dram is not None:
+            yield from self.dram.move(cycles, min(transfer.busy, cycles))
+        else:
+            while self.pace.refresh and int(self.env.now) % interval + cycles > open_cycles:
+                cycles -= open_cycles - int(self.env.now) % interval
+                yield self.env.timeout(interval - int(self.env.now) % interval)
+            yield self.env.timeout(cycles)
+        transfer.turn[:] = began, self.env.now
 
     def _operands_ready(self, run: _Run, tile: int) -> Process:
         yield run.start
@@ -234,37 +340,72 @@ class _Simulation:
         yield run.stored[tile]
         run.spans[tile, RESULT_END] = self.env.now
 
-    def _commands(self) -> Process:
-        for run in self.runs:
-            begin = int(self.env.now)
-            yield self.env.timeout(self.pace.command)
-            run.start.succeed()
-            if run.plan.alone_cycles:
-                yield self.env.timeout(run.plan.alone_cycles)
-                run.finished.succeed()
-            else:
-                if is_product(run.plan):
-                    loaded = [self.env.event() for _ in run.arrived]
-                    self.env.process(self._loader(run, loaded))
-                    self.env.process(self._array(run, loaded))
-                self.env.process(self._vector(run))
-                stages = [run.vector_done[tile] for tile in run.outputs]
-                stages += [run.stored[t] for t in run.outputs if run.plan.tiles[t, columns.RESULT]]
-                yield self.env.all_of(stages)
-            self.borders.append((begin, int(self.env.now)))
+    def command(self, run: _Run) -> Process:
+        """One command, from its start to the end of all it does."""
+        run.start.succeed()
+        if not len(run.plan.tiles):
+            yield self.env.timeout(run.plan.alone_cycles)
+            run.finished.succeed()
+            return
+        if is_product(run.plan):
+            loaded = [self.env.event() for _ in run.arrived]
+            self.env.process(self._loader(run, loaded))
+            self.env.process(self._array(run, loaded))
+        self.env.process(self._vector(run))
+        stages = [run.vector_done[tile] for tile in run.outputs]
+        stages += [run.stored[t] for t in run.outputs if run.plan.tiles[t, columns.RESULT]]
+        yield self.env.all_of(stages)
 
-    def run(self) -> EventTiming:
-        self.env.process(self._bus())
-        self.env.process(self._commands())
-        self.env.run()
-        return EventTiming(tuple(self.borders), tuple(r.spans for r in self.runs))
+    def timing(self) -> EventTiming:
+        return EventTiming(
+            tuple(self.borders), tuple(r.spans for r in self.runs),
+            tuple((int(r.prefetch_turn[0]), int(r.prefetch_turn[1])) for r in self.runs),
+        )  # fmt: skip
+
+
+def _team(env: simpy.Environment, cores: list[_Core]) -> Process:
+    """Cores that start each command together, when all are done with the one before."""
+    for index in range(len(cores[0].runs)):
+        begin = int(env.now)
+        yield env.timeout(cores[0].pace.command)
+        done = [env.process(_bordered(env, core, index, begin)) for core in cores]
+        yield env.all_of(done)
+
+
+def _bordered(env: simpy.Environment, core: _Core, index: int, begin: int) -> Process:
+    yield env.process(core.command(core.runs[index]))
+    core.borders.append((begin, int(env.now)))
+
+
+def _play(teams: list[list[list[CommandPlan]]], pace: Pace) -> list[EventTiming]:
+    """Timings of all cores of all teams, which share one DRAM."""
+    env = simpy.Environment()
+    alone = len(teams) == 1 and len(teams[0]) == 1
+    dram = None if alone else _Dram(env, pace)
+    made = [[_Core(env, plans, pace, dram) for plans in team] for team in teams]
+    for cores in made:
+        for core in cores:
+            env.process(core._bus())
+        env.process(_team(env, cores))
+    env.run()
+    return [core.timing() for cores in made for core in cores]
 
 
 def simulate_events(program: Program, point: OperatingPoint) -> EventTiming:
-    """Play ``program`` at ``point``'s clock in SimPy."""
+    """Play ``program`` at ``point``'s clock in SimPy, on a device of one core."""
     return simulate_plans(plan_program(program, point), pace_of(program.device, point))
 
 
 def simulate_plans(plans: list[CommandPlan], pace: Pace) -> EventTiming:
-    """Play planned commands in SimPy."""
-    return _Simulation(plans, pace).run()
+    """Play planned commands of one core in SimPy."""
+    return _play([[plans]], pace)[0]
+
+
+def simulate_team(cores: list[list[CommandPlan]], pace: Pace) -> list[EventTiming]:
+    """Play a program whose commands are divided over ``cores``, which share the DRAM."""
+    return _play([cores], pace)
+
+
+def simulate_copies(plans: list[CommandPlan], copies: int, pace: Pace) -> list[EventTiming]:
+    """Play ``plans`` on so many cores, each for itself but for the DRAM that they share."""
+    return _play([[plans] for _ in range(copies)], pace)

@@ -246,7 +246,7 @@ def _play(
     causes[_CONTROL] = pace.command
     begin, border = border.start, border._replace(start=border.start + pace.command)
     spans = np.full((plan.tiles.shape[0], SPAN_COLUMNS), -1, np.int64)
-    if plan.alone_cycles:
+    if plan.alone_cycles or len(plan.tiles) == 0:
         end = border.start + plan.alone_cycles
         causes[_HOST if plan.kind == HOST else _PORT] = plan.alone_cycles
         # An on-chip copy holds the DMA itself; the host does not.
@@ -270,15 +270,24 @@ def _play(
 
 def time_plans(plans: list[CommandPlan], pace: Pace) -> Timing:
     """Play planned commands one after another."""
-    border = Border(0, Bus(0, 0, False), 0, (0, 0))
-    commands = []
-    for index, plan in enumerate(plans):
-        following = plans[index + 1].prefetch_cycles if index + 1 < len(plans) else 0
-        timing, border = _play(plan, pace, border, following)
-        commands.append(timing)
-    return Timing(tuple(commands))
+    return time_cores([plans], pace)[0]
+
+
+def time_cores(cores: list[list[CommandPlan]], pace: Pace) -> list[Timing]:
+    """Play the commands of several cores, each with the DRAM to itself: a command begins on all of them
+    when the last one is done with the command before."""
+    borders = [Border(0, Bus(0, 0, False), 0, (0, 0)) for _ in cores]
+    commands: list[list[CommandTiming]] = [[] for _ in cores]
+    for index in range(len(cores[0])):
+        for core, plans in enumerate(cores):
+            following = plans[index + 1].prefetch_cycles if index + 1 < len(plans) else 0
+            timing, borders[core] = _play(plans[index], pace, borders[core], following)
+            commands[core].append(timing)
+        end = max(border.start for border in borders)
+        borders = [border._replace(start=end) for border in borders]
+    return [Timing(tuple(timed)) for timed in commands]
 
 
 def time_program(program: Program, point: OperatingPoint) -> Timing:
-    """Cycles of ``program`` at ``point``'s clock."""
+    """Cycles of ``program`` at ``point``'s clock, on a device of one core."""
     return time_plans(plan_program(program, point), pace_of(program.device, point))

@@ -12,6 +12,7 @@ from simulator.hwconfig import Device, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
 from simulator.program.program import Program
+from simulator.program.split import shares
 from simulator.program.traffic import (
     HOST,
     MATMUL,
@@ -41,7 +42,8 @@ COLUMNS = 16
 
 
 class CommandPlan(NamedTuple):
-    """One command: ``tiles`` is int64 of shape (tiles, COLUMNS).
+    """One command on one core: ``tiles`` is int64 of shape (tiles, COLUMNS), none where the core has no
+    part in it.
 
     ``prefetch_cycles`` is the transfer of its first weight tile, made while the command before runs (0:
     not prefetched), ``prefetch_dram`` what of it the DRAM is busy. ``alone_cycles`` is the length of a
@@ -98,12 +100,12 @@ def _fill(
             last_weights = weights
         if tile.ifmap_index != last_ifmap:
             if numbers.stream_ifmap:
-                runs = ifmap_runs(nest, tile, numbers.ifmap_bits, memory.row_by_row)
+                runs = ifmap_runs(nest, numbers, tile, numbers.ifmap_bits, memory.row_by_row)
                 moved += runs.size_bytes
                 row[OPERANDS] += transfer_cycles(runs, False, memory)
                 row[DRAM_IN] += dram_cycles(runs, False, memory)
             if numbers.stream_second:
-                runs = ifmap_runs(nest, tile, numbers.second_bits, memory.row_by_row)
+                runs = ifmap_runs(nest, numbers, tile, numbers.second_bits, memory.row_by_row)
                 moved += runs.size_bytes
                 row[OPERANDS] += transfer_cycles(runs, False, memory)
                 row[DRAM_IN] += dram_cycles(runs, False, memory)
@@ -161,19 +163,23 @@ def pace_of(device: Device, point: OperatingPoint | None = None) -> Pace:
     )  # fmt: skip
 
 
-def plan_program(program: Program, point: OperatingPoint) -> list[CommandPlan]:
-    """Plans of all commands at ``point``'s clock."""
+def plan_program(program: Program, point: OperatingPoint, core: int = 0) -> list[CommandPlan]:
+    """Plans of all commands at ``point``'s clock, as far as ``core`` has a part in them: none of a command
+    that is not divided but for core 0."""
     device = program.device.numbers(point)
     plans = []
-    for nest, numbers in program_numbers(program, device.clock_khz):
-        if numbers.kind == HOST or (numbers.kind == MOVE and numbers.fixed_cycles):
-            plans.append(
-                CommandPlan(numbers.kind, np.zeros((0, COLUMNS), np.int64), 0, numbers.fixed_cycles)
-            )
+    numbered = program_numbers(program, device.clock_khz)
+    for command, (nest, numbers) in zip(program.commands, numbered, strict=True):
+        split = getattr(command, "split", "")
+        parts = shares(nest, split, program.device.cores)
+        alone = numbers.kind == HOST or (numbers.kind == MOVE and numbers.fixed_cycles > 0)
+        if alone or core >= len(parts):
+            cycles = numbers.fixed_cycles if core == 0 else 0
+            plans.append(CommandPlan(numbers.kind, np.zeros((0, COLUMNS), np.int64), 0, cycles))
             continue
-        tiles = np.zeros((tile_count(nest), COLUMNS), np.int64)
+        tiles = np.zeros((tile_count(parts[core]), COLUMNS), np.int64)
         grid = grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits)
-        prefetch, dram = _fill(nest, numbers, device, grid, tiles)
+        prefetch, dram = _fill(parts[core], numbers, device, grid, tiles)
         plans.append(CommandPlan(numbers.kind, tiles, int(prefetch), 0, int(dram)))
     return plans
 

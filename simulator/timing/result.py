@@ -42,9 +42,15 @@ class CommandTiming:
 
 @dataclass(frozen=True)
 class Timing:
-    """The whole program; its commands' cycles follow each other without a gap."""
+    """The whole program; its commands' cycles follow each other without a gap.
+
+    On a device of several cores ``commands`` are those of the core that ended each of them last, ``cores``
+    has all of them, and ``uncontended_cycles`` is what it would take if each had the DRAM to itself.
+    """
 
     commands: tuple[CommandTiming, ...]
+    cores: tuple[Timing, ...] = ()
+    uncontended_cycles: int = 0
 
     @property
     def cycles(self) -> int:

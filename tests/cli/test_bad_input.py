@@ -21,7 +21,7 @@ WEAR = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="
 DEVICES = ", ".join(device_names())
 ARRAY_KEYS = (
     "rows, cols, ifmap_bits, weight_bits, accumulator_bits, psum_bits, overflow, precision_scaling, "
-    "dataflow, overlap, zero_point"
+    "dataflow, overlap, stream_block, zero_point"
 )
 POINT = '[[operating_points]]\nname = "nominal"\nvoltage_v = 0.65\nclock_mhz = 75\n'
 NO_FIT = (
@@ -44,7 +44,18 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
      f"array.row: unknown key; allowed: {ARRAY_KEYS}"),
     ("unknown-key-of-a-layout", ('layout = "split"', 'layout = "split"\ncapacity_bytes = 1'),
      "scratchpad.capacity_bytes: unknown key; allowed: layout, ifmap_bytes, weight_bytes, "
-     "ofmap_bytes, buffers, banks, read_bytes_per_cycle, resident_weights"),
+     "ofmap_bytes, buffers, banks, read_bytes_per_cycle, ports, resident_weights"),
+    ("part-of-a-burst", ("burst_bytes = 128", "burst_bytes = 128\nrequest_bytes = 192"),
+     "dma.request_bytes: 192 is not a multiple of dma.burst_bytes, 128"),
+    ("rows-without-a-time", ('kind = "flash"', 'kind = "flash"\nrow_bytes = 1024'),
+     "dram: row_bytes and row_cycle_ns are given both or neither"),
+    ("refreshes-without-an-interval", ('kind = "flash"', 'kind = "flash"\nrefresh_ns = 100'),
+     "dram: refresh_ns and refresh_interval_ns are given both or neither"),
+    ("always-refreshing",
+     ('kind = "flash"', 'kind = "flash"\nrefresh_ns = 100\nrefresh_interval_ns = 150'),
+     "dram.refresh_ns: 100.0 is more than half of dram.refresh_interval_ns, 150.0"),
+    ("more-cores-than-there-may-be", ('name = "wear"', 'name = "wear"\ncores = 65'),
+     "cores = 65; allowed: at most 64"),
     ("unknown-key-of-a-point", ("clock_mhz = 75", "clock_mhz = 75\nclock = 75"),
      "operating_points.0.clock: unknown key; allowed: name, voltage_v, clock_mhz"),
     ("text-for-a-number", ("rows = 8", 'rows = "8"'),
@@ -93,8 +104,6 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
      "sources.name.status = 'heard'; allowed: 'published' or 'estimated'"),
     ("later-schema", ("schema_version = 1", "schema_version = 2"),
      "schema_version = 2; allowed: 1"),
-    ("two-cores", ("schema_version = 1", "schema_version = 1\ncores = 2"),
-     "cores = 2; allowed: at most 1"),
 ]  # fmt: skip
 
 # id, (text in wear.toml, what replaces it), whole message: found when the device meets a model

@@ -34,6 +34,7 @@ LAYER = {
 }  # fmt: skip
 CAUSES = {
     "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host",
+    "control",
 }  # fmt: skip
 COMPONENTS = {
     "mac", "register", "scratchpad", "accumulator", "vector", "wire", "instruction", "dram", "host",

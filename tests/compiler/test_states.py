@@ -181,8 +181,8 @@ def test_both_timing_engines_agree(changes: dict[str, Any], resident: bool) -> N
     content = device_dict(scratchpad_bytes=1 << 13)
     content["scratchpad"]["resident_weights"] = resident
     for key, value in changes.items():
-        section, _, name = key.partition(".")
-        content[section][name] = value
+        section, _, name = key.rpartition(".")
+        (content[section] if section else content)[name] = value
     made = device_from_dict(content, "timing")
     program = compile_graph(graph_of(lstm(peephole=True)), made)
     point, pace = made.operating_point(), pace_of(made)

@@ -37,13 +37,23 @@ def ranges(extent: int, tile: int) -> list[Range]:
     return [(start, min(start + tile, extent)) for start in range(0, extent, tile)]
 
 
-def tiles_of(nest: Nest) -> Iterator[dict[str, Range]]:
-    """Tiles in the order that ``program.nest`` states, as nested loops."""
+def parts_of(nest: Nest, split: str, cores: int) -> list[tuple[str, Range]]:
+    """What each core has of the axis that they divide."""
+    axis = {"rows": "h", "columns": "w", "channels": "n", "groups": "g", "": "h"}[split]
+    extent = {"h": nest.out_h, "w": nest.out_w, "n": nest.n, "g": nest.groups}[axis]
+    return [(axis, part) for part in ranges(extent, ceil(extent, cores if split else 1))]
+
+
+def tiles_of(nest: Nest, own: tuple[str, Range]) -> Iterator[dict[str, Range]]:
+    """Tiles of one core in the order that ``program.nest`` states, as nested loops."""
     loops = {
         "b": ranges(nest.batch, 1), "h": ranges(nest.out_h, nest.tile_h),
         "w": ranges(nest.out_w, nest.tile_w), "g": ranges(nest.groups, nest.tile_g),
         "n": ranges(nest.n, nest.tile_n), "k": ranges(nest.k, nest.tile_k),
     }  # fmt: skip
+    axis, (low, high) = own
+    tile = {"h": nest.tile_h, "w": nest.tile_w, "n": nest.tile_n, "g": nest.tile_g}[axis]
+    loops[axis] = [(low + a, low + b) for a, b in ranges(high - low, tile)]
     order = "bhwgnk" if nest.order == ROWS_OUTER else "bgnhwk"
 
     def walk(depth: int, chosen: dict[str, Range]) -> Iterator[dict[str, Range]]:
@@ -147,7 +157,8 @@ def add_product(
 
 
 def recount(program: Program, command: Matmul | Vector) -> Counter[str]:
-    nest, total, last = command.nest, Counter[str](), {"w": None, "i": None}
+    nest, total = command.nest, Counter[str]()
+    parts = parts_of(nest, command.split, program.device.cores)
     specs = [program.placements[name].spec for name in command.inputs]
     read = nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k
     # What is not read element by element, such as a table, is loaded once as a whole.
@@ -160,30 +171,36 @@ def recount(program: Program, command: Matmul | Vector) -> Counter[str]:
     given = command.streams.inputs[: len(specs)]
     streams = [s for s, t in zip(given, tiled, strict=True) if t]
     for spec, stream, t in zip(specs, given, tiled, strict=True):
-        total["dram_read"] += spec.size_bytes * (stream and not t)
+        total["dram_read"] += len(parts) * spec.size_bytes * (stream and not t)
     out_bits = program.placements[command.ofmap].spec.bits
     acc_bits = program.device.array.accumulator_bits
-    for tile in tiles_of(nest):
-        channels = size(tile["g"]) * size(tile["n"])
-        weights, ifmap = (tile["g"], tile["n"], tile["k"]), tuple(tile[a] for a in "bhwgk")
-        if isinstance(command, Matmul):
-            add_product(total, program, nest, tile, (bits[0], command.weight_bits))
-            taps = channels * size(tile["k"]) * nest.kernel_h * nest.kernel_w
-            moved = taps * command.weight_bits
-            moved += channels * command.channel_bits if tile["k"][0] == 0 else 0
-            if command.streams.weights and weights != last["w"]:
-                total["dram_read"] += ceil(moved, 8)
-        elements = input_positions(nest, tile) * size(tile["g"]) * size(tile["k"])
-        for width, streamed in zip(bits, streams, strict=False):
-            total["dram_read"] += ceil(elements * width, 8) * (streamed and ifmap != last["i"])
-            total["pad_read"] += 0 if isinstance(command, Matmul) else 8 * ceil(elements * width, 8)
-        last = {"w": weights, "i": ifmap}
-        if tile["k"][1] == nest.k:
-            made = size(tile["h"]) * size(tile["w"]) * channels
-            total["outputs"] += made
-            total["pad_write"] += 8 * ceil(made * out_bits, 8)
-            total["acc_read"] += made * acc_bits * isinstance(command, Matmul)
-            total["dram_write"] += ceil(made * out_bits, 8) * command.streams.ofmap
+    for own in parts:
+        last: dict[str, tuple[Range, ...]] = {}
+        for tile in tiles_of(nest, own):
+            channels = size(tile["g"]) * size(tile["n"])
+            weights, ifmap = (tile["g"], tile["n"], tile["k"]), tuple(tile[a] for a in "bhwgk")
+            if isinstance(command, Matmul):
+                add_product(total, program, nest, tile, (bits[0], command.weight_bits))
+                taps = channels * size(tile["k"]) * nest.kernel_h * nest.kernel_w
+                moved = taps * command.weight_bits
+                moved += channels * command.channel_bits if tile["k"][0] == 0 else 0
+                if command.streams.weights and weights != last.get("w"):
+                    total["dram_read"] += ceil(moved, 8)
+            elements = input_positions(nest, tile) * size(tile["g"]) * size(tile["k"])
+            for width, streamed in zip(bits, streams, strict=False):
+                total["dram_read"] += ceil(elements * width, 8) * (
+                    streamed and ifmap != last.get("i")
+                )
+                total["pad_read"] += (
+                    0 if isinstance(command, Matmul) else 8 * ceil(elements * width, 8)
+                )
+            last = {"w": weights, "i": ifmap}
+            if tile["k"][1] == nest.k:
+                made = size(tile["h"]) * size(tile["w"]) * channels
+                total["outputs"] += made
+                total["pad_write"] += 8 * ceil(made * out_bits, 8)
+                total["acc_read"] += made * acc_bits * isinstance(command, Matmul)
+                total["dram_write"] += ceil(made * out_bits, 8) * command.streams.ofmap
     total["wire"] = total["pad_read"] + total["pad_write"]
     total["pad_read"] += 8 * total["dram_write"]
     total["pad_write"] += 8 * total["dram_read"]

@@ -52,13 +52,13 @@ def test_a_line_says_what_the_machine_is_told() -> None:
         r'inputs=\["logits/MatMul"\] ofmap="probabilities/Softmax" nest=\{"batch":1,"out_h":1,'
         r'"out_w":1,"groups":1,"n":10,"k":10,.*"order":0\} parameters=.*'
         r'streams=\{"inputs":\[false\],"weights":false,"ofmap":true,'
-        r'"prefetched":false\} core=0'
+        r'"prefetched":false\} split=""'
     )
     assert re.fullmatch(expected, softmax)
 
 
 BROKEN = [
-    pytest.param("npusim program 2", "npusim program 9", "starts with 'npusim program 9'", id="header"),
+    pytest.param("npusim program 3", "npusim program 9", "starts with 'npusim program 9'", id="header"),
     pytest.param('role="ifmap"', "role=", "value of 'role'", id="no value"),
     pytest.param("\nbuffer ", "\nbuffet ", "line of kind 'buffet'", id="unknown kind"),
     pytest.param(" first=-1 last=0 ", " first=-1 ", "tensor line: ", id="missing key"),

@@ -14,7 +14,7 @@ from simulator.program.transfers import Runs, bursts, row_openings
 
 pytestmark = pytest.mark.golden
 
-BYTES = CommandNumbers(0, 0, 8, 8, 8, 8, 0, 1, 1, 1, 1, 1, 0, 1, 0, 0, 0)
+BYTES = CommandNumbers(0, 0, 8, 8, 8, 8, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0)
 
 
 def memory(burst_bytes: int, row_bytes: int = 0) -> MemoryNumbers:
@@ -101,15 +101,18 @@ def bytes_of(nest: Nest, tile: Tile, what: str) -> list[int]:
 def test_runs_of_tiles(what: str) -> None:
     for seed in range(300):
         nest = drawn(np.random.default_rng(seed))
+        numbers = BYTES._replace(
+            ifmap_channels=nest.groups * nest.k, ofmap_channels=nest.groups * nest.n
+        )
         for index in range(tile_count(nest)):
             tile = tile_at(nest, index)
             found = {
-                "ifmap": lambda n, t: ifmap_runs(n, t, 8, 0),
-                "ofmap": lambda n, t: ofmap_runs(n, BYTES, t, 0),
-                "weights": lambda n, t: weight_runs(n, BYTES, t, 0),
-            }[what](nest, tile)
+                "ifmap": lambda n, c, t: ifmap_runs(n, c, t, 8, 0),
+                "ofmap": lambda n, c, t: ofmap_runs(n, c, t, 0),
+                "weights": lambda n, c, t: weight_runs(n, c, t, 0),
+            }[what](nest, numbers, tile)
             addresses = bytes_of(nest, tile, what)
             assert found.size_bytes == len(addresses)
             count, longest = runs_of(addresses)
-            assert found.count == count
+            assert found.number == count
             assert found.size_bytes == count * longest

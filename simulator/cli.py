@@ -58,6 +58,9 @@ def _run(args: argparse.Namespace) -> int:
 
     _at_least_one("--limit", args.limit)
     _at_least_one("--threads", args.threads)
+    _at_least_one("--batch", args.batch)
+    if args.batch > 1 and args.data is not None:
+        raise UsageError("--batch", f"{args.batch} with --data", "without --data")
     if args.limit is not None and args.data is None:
         raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
     for option in ("carry_state", "label_offset", "resume"):
@@ -81,7 +84,9 @@ def _run(args: argparse.Namespace) -> int:
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
     if data is None:
-        result = simulate(model, device, operating_point=args.operating_point)
+        result = simulate(
+            model, device, operating_point=args.operating_point, samples_at_once=args.batch
+        )
     else:
         data = Dataset(data.name, data.x[: args.limit], data.y[: args.limit])
         with _progress(data.x.shape[0], data.name) as update:

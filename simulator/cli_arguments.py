@@ -65,6 +65,10 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("model", help="a model file, or the name of a catalogue model (e.g. digits)")
     run.add_argument("--device", required=True, help="a shipped device's name, or a .toml file")
     run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    run.add_argument(
+        "--batch", type=int, default=1, metavar="N",
+        help="samples of one inference, whose layers load their weights once for all of them",
+    )  # fmt: skip
     run.add_argument("--cores", type=int, metavar="N", help="1 to 64, in place of the device's")
     run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
     run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")

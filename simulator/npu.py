@@ -20,6 +20,7 @@ from simulator.energy.model import COMPONENTS, EnergyModel
 from simulator.errors import UsageError
 from simulator.evaluation import Evaluation, Progress, Stream, evaluate
 from simulator.graph import Graph
+from simulator.graph.batch import with_batch
 from simulator.hwconfig import Device, OperatingPoint, device_from_dict
 from simulator.importers import load_graph
 from simulator.importers._check import check_graph
@@ -29,7 +30,7 @@ from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
 from simulator.program.program import Program
 from simulator.result import Layer, Place, Result, Totals
-from simulator.timing.cores import time_device
+from simulator.timing.cores import loading_cycles, steady_period, time_device
 from simulator.timing.result import CommandTiming, Timing
 from simulator.workload import Dataset, model_path
 
@@ -108,6 +109,7 @@ def simulate(
     carry_state: bool = False,
     label_offset: int = 0,
     widths: bool = False,
+    samples_at_once: int = 1,
     batch: int = _DEFAULT_BATCH,
     threads: int | None = None,
     resume: str | Path | None = None,
@@ -119,12 +121,19 @@ def simulate(
     a sample is its label plus ``label_offset``. ``progress`` is called with the number of samples just
     done. What a model remembers starts anew with each sample; with ``carry_state`` samples follow each
     other, as the frames of a stream do. ``widths``: look at every sum, how wide an accumulator it takes.
+    ``samples_at_once``: of one inference, without ``data``, whose values do not depend on it.
     ``resume``: a file that keeps what is done, and that a run goes on from. Numbers depend neither on
     ``batch`` nor on ``threads`` (by default as many as there are processors), nor on interruptions.
     """
-    for name, value in (("batch", batch), ("threads", threads)):
+    for name, value in (
+        ("batch", batch), ("threads", threads), ("samples_at_once", samples_at_once)
+    ):  # fmt: skip
         if value is not None and value < 1:
             raise UsageError(name, str(value), "at least 1")
+    if samples_at_once > 1:
+        if data is not None:
+            raise UsageError("samples_at_once", f"{samples_at_once} with data", "1 with data")
+        model = with_batch(model, samples_at_once)
     point = device.operating_point(operating_point)
     # First, since a device whose energy table or voltage will not do should not run for an hour.
     energy = EnergyModel(device, point)
@@ -138,7 +147,7 @@ def simulate(
             Path(resume) if resume else None,
         )  # fmt: skip
         evaluation = evaluate(program, stream, progress)
-    return _result(model, energy, point, program, timing, counts, evaluation)
+    return _result(model, energy, point, program, timing, counts, evaluation, samples_at_once)
 
 
 def _enough_bits(command: Command, program: Program) -> int:
@@ -228,7 +237,7 @@ def _layer(
 
 def _result(
     model: Graph, energy: EnergyModel, point: OperatingPoint, program: Program, timing: Timing,
-    counts: list[Counts], evaluation: Evaluation | None,
+    counts: list[Counts], evaluation: Evaluation | None, samples: int,
 ) -> Result:  # fmt: skip
     device = program.device
     done = evaluation.counts if evaluation else (None,) * len(counts)
@@ -239,7 +248,7 @@ def _result(
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [x.overflows for x in layers if x.overflows is not None]
     totals = _totals(
-        device, point, program, timing.cycles, layers, sum(by_component.values()),
+        program, point, samples, timing.cycles, layers, sum(by_component.values()),
         sum(known) if len(known) == len(layers) else None,
     )  # fmt: skip
     return Result(
@@ -249,25 +258,31 @@ def _result(
 
 
 def _totals(
-    device: Device, point: OperatingPoint, program: Program, cycles: int, layers: tuple[Layer, ...],
+    program: Program, point: OperatingPoint, samples: int, cycles: int, layers: tuple[Layer, ...],
     energy_pj: float, overflows: int | None,
 ) -> Totals:  # fmt: skip
-    latency_s = cycles / (point.clock_mhz * 1e6)
+    hertz = point.clock_mhz * 1e6
+    latency_s = cycles / hertz
     macs = sum(layer.macs for layer in layers)
     power_w = energy_pj * 1e-12 / latency_s
     tops = 2e-12 * macs / latency_s
+    period = steady_period(program, point)
     return Totals(
+        samples=samples,
         cycles=cycles,
+        first_cycles=cycles + loading_cycles(program, point),
+        period_cycles=period,
         latency_s=latency_s,
-        inferences_per_s=1 / latency_s,
+        inferences_per_s=samples / latency_s,
+        steady_inferences_per_s=samples * hertz / period,
         macs=macs,
         utilization=sum(x.utilization * x.cycles for x in layers) / cycles,
         energy_pj=energy_pj,
         average_power_w=power_w,
-        peak_tops=device.peak_tops(point),
+        peak_tops=program.device.peak_tops(point),
         tops=tops,
         tops_per_watt=tops / power_w,
-        inferences_per_joule=1 / (energy_pj * 1e-12),
+        inferences_per_joule=samples / (energy_pj * 1e-12),
         dram_bytes=sum(layer.dram_bytes for layer in layers),
         scratchpad_bytes=sum(layer.scratchpad_bytes for layer in layers),
         scratchpad_peak_bytes=program.scratchpad_peak_bytes,

@@ -23,13 +23,23 @@ class Place:
 
 @dataclass(frozen=True)
 class Totals:
-    """One inference, and rates that follow from it. ``overflows`` counts output elements whose
-    accumulator overflowed, over all samples run; without data it is 0 where the weights prove that none
-    can, else None."""
+    """One inference (of ``samples`` at once), and rates that follow from it.
 
+    ``cycles`` and ``latency_s`` are those of an inference that finds weights which stay on chip loaded and
+    nothing else before or after it; ``inferences_per_s`` and power are those of such inferences one by one.
+    ``first_cycles`` is one that loads those weights as well. Inferences that follow each other without a
+    break come every ``period_cycles``: ``steady_inferences_per_s``.
+    ``overflows`` counts output elements whose accumulator overflowed, over all samples run; without data it
+    is 0 where the weights prove that none can, else None.
+    """
+
+    samples: int
     cycles: int
+    first_cycles: int
+    period_cycles: int
     latency_s: float
     inferences_per_s: float
+    steady_inferences_per_s: float
     macs: int
     utilization: float
     energy_pj: float

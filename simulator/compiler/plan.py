@@ -222,9 +222,12 @@ class Plan:
         ]
         for i, sizes in enumerate(self.sizes):
             for role, size in sizes.items():
-                first = i - 1 if role == "weights" and i in prefetched else i
+                early = role == "weights" and i in prefetched
+                # The first command's are fetched while the last one of the inference before runs.
+                last = last_command if early and i == 0 else i
+                first = i - 1 if early and i else i
                 if size:
-                    requests.append(Request((i, role), self.c.region(role), size, first, i))
+                    requests.append(Request((i, role), self.c.region(role), size, first, last))
         requests += [
             Request((i, "weights"), self.c.region("weights"), size, 0, last_command)
             for i, size in enumerate(self.pinned) if size
@@ -239,6 +242,7 @@ class Plan:
             self.addresses, failed = allocate(self.requests, self.c.capacities)
             if failed is None:
                 self.prefetched = prefetched
+                self._fetch_the_first_early()
                 return True
             near = {i for i in prefetched if failed.first <= i <= failed.last + 1}
             if near:
@@ -249,6 +253,16 @@ class Plan:
                 self.failed_at = max(failed.first, 0)
                 self.problem = f"{failed.size_bytes} bytes for {failed.key} find no place"
                 return False
+
+    def _fetch_the_first_early(self) -> None:
+        """The first command's weights as well, where they can stay until the end."""
+        if not self.sizes[0].get("weights") or not self._keeps_constants(self.commands[0]):
+            return
+        requests = self._requests(self.prefetched | {0})
+        addresses, failed = allocate(requests, self.c.capacities)
+        if failed is None:
+            self.requests, self.addresses = requests, addresses
+            self.prefetched = self.prefetched | {0}
 
     def program(self, resident_weight_bytes: int) -> Program:
         c = self.c

@@ -125,13 +125,11 @@ def _traffic(nest: Nest, numbers: CommandNumbers, by_row: int) -> _Traffic:
     pixels, groups, n, k = tile_counts(nest)
     weight_tiles = groups * n * k
     weight_loads = weight_tiles
-    if weight_tiles > 1:
-        if nest.order == ROWS_OUTER or k > 1:
-            weight_loads *= pixels
-        weight_loads *= nest.batch
+    if weight_tiles > 1 and (nest.order == ROWS_OUTER or k > 1):
+        weight_loads *= pixels * nest.batch
     ifmap_tiles = pixels * groups * k * nest.batch
     ifmap_loads = ifmap_tiles
-    if k > 1 or (nest.order != ROWS_OUTER and pixels > 1):
+    if k > 1 or (nest.order != ROWS_OUTER and pixels * nest.batch > 1):
         ifmap_loads *= n
     outputs = pixels * groups * n * nest.batch
     rows, cols = ceil_div(nest.out_h, nest.tile_h), ceil_div(nest.out_w, nest.tile_w)

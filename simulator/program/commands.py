@@ -43,7 +43,8 @@ class Streams:
 
     ``inputs`` has one flag for each of the command's ``inputs``. ``weights``: the weights of a Matmul;
     of a Vector what it loads whole and keeps. ``prefetched``: that, or the first weight tile, is loaded
-    while the command before it runs.
+    while the command before it runs; before the first command that is the last one of the inference
+    before, if there is one.
     """
 
     inputs: tuple[bool, ...] = ()

@@ -7,7 +7,8 @@ Loops, outermost first (the reduction ``k`` is always innermost, so a partial su
 accumulator memory):
 
 * ``ROWS_OUTER``:    batch, out_h, out_w, groups, n, k
-* ``COLUMNS_OUTER``: batch, groups, n, out_h, out_w, k
+* ``COLUMNS_OUTER``: groups, n, batch, out_h, out_w, k: weights that need no second tile of k are
+  loaded once for all samples of a batch
 
 Within a tile the reduction runs over kernel rows, kernel columns, then input channels.
 """
@@ -177,10 +178,10 @@ def tile_at(nest: Nest, index: int) -> Tile:
         rest //= count_w
         h = rest % count_h
         rest //= count_h
+        batch = rest % nest.batch
+        rest //= nest.batch
         n = rest % count_n
-        rest //= count_n
-        g = rest % count_g
-        batch = rest // count_g
+        g = rest // count_n
     return Tile(
         batch,
         h * nest.tile_h, min((h + 1) * nest.tile_h, nest.out_h),

@@ -128,9 +128,10 @@ def _stream_problems(
         constant = name in program.constants and name not in program.states
         if command.streams.prefetched and role in (WHOLE, "weights") and not constant:
             yield f"prefetches {name!r}, which the program makes"
-    early = buffers["weights"].first if "weights" in buffers else index
-    if command.streams.prefetched and early >= max(index, 1):
-        yield "its prefetched weights have no room while the command before it runs"
+    if command.streams.prefetched:
+        before, room = (index or len(program.commands)) - 1, buffers.get("weights")
+        if room is None or not room.first <= before <= room.last:
+            yield "its prefetched weights have no room while the command before it runs"
 
 
 def _buffer_bytes(program: Program, command: Matmul | Vector) -> dict[str, int]:

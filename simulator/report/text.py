@@ -118,17 +118,18 @@ def summary(result: Result) -> str:
         )
     if d.cores > 1:
         array = f"{d.cores} cores, {array}"
+    at_once = f" for {t.samples} samples at once" if t.samples > 1 else ""
     at_widths = ""
     if d.array.precision_scaling != "none":
         at_widths = f" at {d.array.ifmap_bits} x {d.array.weight_bits} bits"
     lines = [
         f"device           {d.name}: {array}, {p.clock_mhz:g} MHz, {p.voltage_v:g} V",
-        f"latency          {quantity(t.latency_s, 's')} = {t.cycles:,} cycles; "
-        f"{t.inferences_per_s:,.1f} inferences/s",
+        f"latency          {quantity(t.latency_s, 's')} = {t.cycles:,} cycles{at_once}; "
+        f"{t.inferences_per_s:,.1f} inferences/s, {t.steady_inferences_per_s:,.1f} without a break",
         f"cycles by cause  {_shares(result.cycles_by_cause, t.cycles)}",
         f"throughput       {t.tops:.4g} of {t.peak_tops:.4g} TOPS peak{at_widths} "
         f"({t.macs:,} MACs, utilization {100 * t.utilization:.1f} %)",
-        f"energy           {quantity(t.energy_pj * 1e-12, 'J')} per inference; "
+        f"energy           {quantity(t.energy_pj / t.samples * 1e-12, 'J')} per inference; "
         f"{t.inferences_per_joule:,.1f} inferences/J",
         f"energy by part   {_shares(result.energy_by_component_pj, t.energy_pj)}",
         f"power            {quantity(t.average_power_w, 'W')} average; "
@@ -146,8 +147,8 @@ def summary(result: Result) -> str:
         )
     if t.resident_weight_bytes:
         lines.append(
-            f"weights          {size(t.resident_weight_bytes)} stay on chip between inferences; "
-            "loading them once is not counted"
+            f"weights          {size(t.resident_weight_bytes)} stay on chip between inferences; the "
+            f"first one loads them and takes {t.first_cycles:,} cycles"
         )
     if result.accuracy is not None:
         a = result.accuracy

@@ -6,7 +6,8 @@ import numpy as np
 
 from simulator.hwconfig import OperatingPoint
 from simulator.program.program import Program
-from simulator.timing.pipeline import time_cores, time_program
+from simulator.program.transfers import one_run, trailing_cycles, transfer_cycles
+from simulator.timing.pipeline import period_cycles, time_cores, time_program
 from simulator.timing.plan import OPERANDS, RESULT, CommandPlan, pace_of, plan_program
 from simulator.timing.result import (
     OPERANDS_TURN,
@@ -71,3 +72,17 @@ def time_copies(program: Program, point: OperatingPoint, copies: int) -> int:
 
     plans, pace = plan_program(program, point), pace_of(program.device, point)
     return max(timing.cycles for timing in simulate_copies(plans, copies, pace))
+
+
+def steady_period(program: Program, point: OperatingPoint) -> int:
+    """Cycles from one inference to the next where they follow each other without a break."""
+    if program.device.cores > 1:
+        return time_device(program, point).cycles
+    return period_cycles(plan_program(program, point), pace_of(program.device, point))
+
+
+def loading_cycles(program: Program, point: OperatingPoint) -> int:
+    """Cycles to load, once, the weights that then stay on chip."""
+    memory = program.device.numbers(point).memory
+    cycles = transfer_cycles(one_run(program.resident_weight_bytes), False, memory)
+    return int(cycles + trailing_cycles(memory) if cycles else 0)

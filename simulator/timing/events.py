@@ -195,6 +195,12 @@ class _Core:
     def _bus_queue(self) -> list[_Transfer]:
         """All transfers of the program in the order in which the bus serves them."""
         queue: list[_Transfer] = []
+        first = self.runs[0]
+        if first.plan.prefetch_cycles:
+            queue.append(_Transfer(
+                first.plan.prefetch_cycles, first.plan.prefetch_dram, [], first.prefetched, False,
+                first.prefetch_turn,
+            ))  # fmt: skip
         for index, run in enumerate(self.runs):
             following = self.runs[index + 1] if index + 1 < len(self.runs) else None
             count = run.plan.tiles.shape[0]

@@ -273,10 +273,20 @@ def time_plans(plans: list[CommandPlan], pace: Pace) -> Timing:
     return time_cores([plans], pace)[0]
 
 
+def _first_border(plans: list[CommandPlan], pace: Pace) -> Border:
+    """At cycle 0. What others fetch while the inference before them ends, the first one fetches now."""
+    bus, first = Bus(0, 0, False), plans[0].prefetch_cycles
+    if not first:
+        return Border(0, bus, 0, (0, 0))
+    began, free, wrote = _transfer(bus, 0, first, False, pace)
+    bus = Bus(int(began), int(free), bool(wrote))
+    return Border(0, bus, bus.free + pace.trailing, (bus.began, bus.free))
+
+
 def time_cores(cores: list[list[CommandPlan]], pace: Pace) -> list[Timing]:
     """Play the commands of several cores, each with the DRAM to itself: a command begins on all of them
     when the last one is done with the command before."""
-    borders = [Border(0, Bus(0, 0, False), 0, (0, 0)) for _ in cores]
+    borders = [_first_border(plans, pace) for plans in cores]
     commands: list[list[CommandTiming]] = [[] for _ in cores]
     for index in range(len(cores[0])):
         for core, plans in enumerate(cores):
@@ -286,6 +296,11 @@ def time_cores(cores: list[list[CommandPlan]], pace: Pace) -> list[Timing]:
         end = max(border.start for border in borders)
         borders = [border._replace(start=end) for border in borders]
     return [Timing(tuple(timed)) for timed in commands]
+
+
+def period_cycles(plans: list[CommandPlan], pace: Pace) -> int:
+    """Cycles from one inference to the next where they follow each other without a break."""
+    return time_plans(plans * 3, pace).cycles - time_plans(plans * 2, pace).cycles
 
 
 def time_program(program: Program, point: OperatingPoint) -> Timing:

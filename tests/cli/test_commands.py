@@ -22,7 +22,8 @@ from simulator.resources import data_folder
 from simulator.workload import catalogue
 
 TOTALS = {
-    "cycles", "latency_s", "inferences_per_s", "macs", "utilization", "energy_pj",
+    "cycles", "samples", "first_cycles", "period_cycles", "latency_s", "inferences_per_s",
+    "steady_inferences_per_s", "macs", "utilization", "energy_pj",
     "average_power_w", "peak_tops", "tops", "tops_per_watt", "inferences_per_joule", "dram_bytes",
     "scratchpad_bytes", "scratchpad_peak_bytes", "resident_weight_bytes", "overflows",
 }  # fmt: skip
@@ -145,6 +146,8 @@ def test_rates_follow_from_latency_and_energy(result: dict[str, Any]) -> None:
     assert t["latency_s"] == pytest.approx(t["cycles"] / clock_hz)
     assert t["inferences_per_s"] == pytest.approx(1 / t["latency_s"])
     assert t["inferences_per_joule"] == pytest.approx(1e12 / t["energy_pj"])
+    assert t["steady_inferences_per_s"] == pytest.approx(clock_hz / t["period_cycles"])
+    assert t["period_cycles"] <= t["cycles"] <= t["first_cycles"]
     assert t["average_power_w"] == pytest.approx(t["energy_pj"] * 1e-12 / t["latency_s"])
     assert t["tops"] == pytest.approx(2e-12 * t["macs"] / t["latency_s"])
     assert t["tops_per_watt"] == pytest.approx(t["tops"] / t["average_power_w"])

@@ -54,7 +54,7 @@ def tiles_of(nest: Nest, own: tuple[str, Range]) -> Iterator[dict[str, Range]]:
     axis, (low, high) = own
     tile = {"h": nest.tile_h, "w": nest.tile_w, "n": nest.tile_n, "g": nest.tile_g}[axis]
     loops[axis] = [(low + a, low + b) for a, b in ranges(high - low, tile)]
-    order = "bhwgnk" if nest.order == ROWS_OUTER else "bgnhwk"
+    order = "bhwgnk" if nest.order == ROWS_OUTER else "gnbhwk"
 
     def walk(depth: int, chosen: dict[str, Range]) -> Iterator[dict[str, Range]]:
         if depth == len(order):

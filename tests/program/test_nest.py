@@ -82,7 +82,7 @@ def steps(nest: Nest) -> Iterator[Step]:
     k = range(0, nest.k, nest.tile_k)
     if nest.order == ROWS_OUTER:
         return (Step._make(at) for at in product(b, h, w, g, n, k))
-    return (Step(b, h, w, g, n, k) for b, g, n, h, w, k in product(b, g, n, h, w, k))
+    return (Step(b, h, w, g, n, k) for g, n, b, h, w, k in product(g, n, b, h, w, k))
 
 
 def test_orders_are_named() -> None:

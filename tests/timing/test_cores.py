@@ -168,8 +168,8 @@ def test_every_kind_of_command(shared: bool) -> None:
     assert sum(c.macs for c in counts) == 2 * 6 * 6 * 4 * 9 * 4
     whole = tuple(replace(c, split="") if hasattr(c, "split") else c for c in program.commands)
     alone = replace(program, device=one, commands=whole)
-    values = [Machine(p).run({"x": x}).outputs["y"] for p in (program, alone)]
-    assert np.array_equal(*values)
+    divided, together = (Machine(p).run({"x": x}).outputs["y"] for p in (program, alone))
+    assert np.array_equal(divided, together)
 
 
 def test_cores_that_do_not_help_rest() -> None:

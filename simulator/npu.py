@@ -24,6 +24,7 @@ from simulator.graph.batch import with_batch
 from simulator.hwconfig import Device, OperatingPoint, device_from_dict
 from simulator.importers import load_graph
 from simulator.importers._check import check_graph
+from simulator.networks import PREFIX, network
 from simulator.ops._weight_bits import with_weight_bits
 from simulator.profiles import profile_named
 from simulator.program.commands import Command, Host, Matmul, Move
@@ -40,7 +41,8 @@ _DEFAULT_BATCH = 64
 def load_model(
     name_or_path: str | Path, profile: str | None = None, weight_bits: int | None = None
 ) -> Graph:
-    """A model file, or a model of the catalogue by name, as a canonical, checked graph.
+    """A model file, a model of the catalogue by name, or ``shape:`` and a name of ``networks.NETWORKS``, as
+    a canonical, checked graph.
 
     ``profile`` names the arithmetic to compute it in (``profiles.PROFILES``); by default it is the one
     that the file's format stands for. ``weight_bits``, 2 to 8: requantize its weights to so many bits
@@ -48,7 +50,10 @@ def load_model(
     """
     if profile is not None:
         profile_named(profile)  # an error now rather than after reading a large file
-    graph = in_profile(load_graph(model_path(name_or_path)), profile)
+    if str(name_or_path).startswith(PREFIX):
+        graph = in_profile(network(str(name_or_path)), profile)
+    else:
+        graph = in_profile(load_graph(model_path(name_or_path)), profile)
     return graph if weight_bits is None else with_weight_bits(graph, weight_bits)
 
 

@@ -18,6 +18,7 @@ from simulator.errors import CompileError
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
 from simulator.program.commands import Host, Matmul, Streams, Vector
+from simulator.program.nest import macs
 from simulator.program.program import Program
 from simulator.program.traffic import (
     weight_bytes,
@@ -34,14 +35,14 @@ def compile_graph(
     """The verified program of ``graph`` on ``device``; tiles are chosen for ``point``'s clock, but for the
     commands that ``tiles`` names and gives them for."""
     compiler = Compiler(graph, device, point or device.operating_point(), tiles or {})
-    plan, resident = compiler.plan()
+    plan = compiler.plan()
     if device.cores > 1 and not device.shared_scratchpad:
         # What cores make for each other goes through DRAM; one of them alone may be faster.
         compiler.cores = 1
-        alone, alone_resident = compiler.plan()
+        alone = compiler.plan()
         if alone.cost < plan.cost:
-            plan, resident = alone, alone_resident
-    return verify_program(plan.program(resident))
+            plan = alone
+    return verify_program(plan.program())
 
 
 class Compiler:
@@ -123,25 +124,47 @@ class Compiler:
             for i, c in enumerate(self.lowered.commands)
         ]
 
-    def plan(self) -> tuple[Plan, int]:
-        """The plan, and the bytes of weights that stay on chip between inferences."""
+    def _kept_weights(self) -> list[int]:
+        """Bytes of each command's weights that are to stay on chip between inferences, 0 for the others.
+
+        All of them where they fit; otherwise those that are used least often first, since loading them
+        hides behind the least work, and room is left for tiles of the others.
+        """
+        sizes = [aligned(size) for size in self.weight_bytes()]
+        if not self.device.scratchpad.resident_weights:
+            return [0] * len(sizes)
+        limit = self.capacities.get("weights", self.capacities.get("unified", 0) // 2)
+        if sum(sizes) <= limit:
+            return sizes
+        room = limit if not self.split else limit * 3 // 4
+        kept = [0] * len(sizes)
+        for i in sorted((i for i, size in enumerate(sizes) if size), key=self._uses):
+            if sizes[i] <= room:
+                kept[i] = sizes[i]
+                room -= sizes[i]
+        return kept
+
+    def _uses(self, index: int) -> tuple[float, int]:
+        command = self.lowered.commands[index]
+        assert isinstance(command, Matmul)
+        sharers = len(self.lowered.sharers[index])
+        return sharers * macs(command.nest) / weight_bytes(command), index
+
+    def plan(self) -> Plan:
+        """What fits, with as many tensors and weights on chip as there is room for."""
         self.choices.clear()
-        resident = 0
-        if self.device.scratchpad.resident_weights:
-            total = sum(aligned(size) for size in self.weight_bytes())
-            limit = self.capacities.get("weights", self.capacities.get("unified", 0) // 2)
-            resident = total if total <= limit else 0
-        spilled = self.always_in_dram(resident > 0)
+        kept = self._kept_weights()
+        spilled = self.always_in_dram(self._whole(kept))
         while True:
-            plan = Plan(self, spilled, resident > 0)
+            plan = Plan(self, spilled, kept)
             if plan.tile() and plan.place():
                 plan = self._relieved(plan)
-                self._check_memory(plan, resident)
-                return plan, resident
+                self._check_memory(plan)
+                return plan
             assert plan.failed_at is not None
             victim = self._victim(plan.failed_at, spilled)
-            if victim is None and resident:
-                resident = 0
+            if victim is None and any(kept):
+                kept = [0] * len(kept)
                 spilled = self.always_in_dram(False)
             elif victim is None:
                 raise CompileError(
@@ -151,15 +174,20 @@ class Compiler:
             else:
                 spilled = spilled | {victim}
 
-    def _check_memory(self, plan: Plan, resident: int) -> None:
+    def _whole(self, kept: list[int]) -> bool:
+        """Whether all weights stay on chip, and with them what else a model brings along."""
+        return any(kept) and kept == [aligned(size) for size in self.weight_bytes()]
+
+    def _check_memory(self, plan: Plan) -> None:
         """A device without DRAM has a link for inputs and outputs, and nowhere to keep anything."""
-        homeless = plan.spilled - self.always_in_dram(resident > 0)
-        weights = (
-            0
-            if resident
-            else sum(self.weight_bytes())
-            + sum(self.specs[name].size_bytes for name in self.lowered.kept)
-        )
+        whole = self._whole(plan.pinned)
+        homeless = plan.spilled - self.always_in_dram(whole)
+        loaded = [
+            size for size, kept in zip(self.weight_bytes(), plan.pinned, strict=True) if not kept
+        ]
+        weights = sum(loaded)
+        if not whole:
+            weights += sum(self.specs[name].size_bytes for name in self.lowered.kept)
         if self.device.dram.kind == "none" and (homeless or weights):
             raise CompileError(
                 f"{self.graph.name} on {self.device.name}",
@@ -176,7 +204,7 @@ class Compiler:
             and any(plan.crowded(i) for i in range(max(first, 0), min(last + 1, len(plan.commands))))
         ]  # fmt: skip
         for name in sorted(crowding, key=lambda n: (-self.specs[n].size_bytes, n)):
-            other = Plan(self, plan.spilled | {name}, plan.resident_weights)
+            other = Plan(self, plan.spilled | {name}, plan.pinned)
             if other.tile() and other.cost < plan.cost and other.place():
                 plan = other
         return plan

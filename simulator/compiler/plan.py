@@ -32,17 +32,18 @@ _PREFETCH_TOLERANCE = 1.02
 
 
 class Plan:
-    """One attempt with a given set of spilled tensors."""
+    """One attempt with a given set of spilled tensors, and ``pinned`` bytes of each command's weights that
+    stay on chip between inferences (of weights that several share, at the first of them)."""
 
-    def __init__(self, compiler: Compiler, spilled: set[str], resident_weights: bool) -> None:
-        self.c, self.spilled, self.resident_weights = compiler, spilled, resident_weights
+    def __init__(self, compiler: Compiler, spilled: set[str], pinned: list[int]) -> None:
+        self.c, self.spilled, self.pinned = compiler, spilled, pinned
+        sharers = compiler.lowered.sharers
+        self.keeping = {i for first, size in enumerate(pinned) if size for i in sharers[first]}
         self.failed_at: int | None = None
         self.problem = ""
         self.commands: list[Command] = []
         self.sizes: list[dict[str, int]] = []
         self.cost = 0
-        weights = compiler.weight_bytes() if resident_weights else []
-        self.pinned = [aligned(w) for w in weights]
 
     def tile(self) -> bool:
         """Choose the tiles of all commands; False where one does not fit, at ``failed_at``."""
@@ -73,10 +74,10 @@ class Plan:
             )
         return Room((caps["unified"] - used - pinned - slack) // self.c.sharing, 0, 0, 0, False)
 
-    def _streams(self, command: Command) -> Streams:
+    def _streams(self, index: int, command: Command) -> Streams:
         root_of = self.c.lowered.root_of
         inputs = tuple(root_of[name] in self.spilled for name in command.inputs)
-        weights = isinstance(command, Matmul) and not self.resident_weights
+        weights = isinstance(command, Matmul) and index not in self.keeping
         for name, role, stream in zip(
             command.inputs, operand_roles(command, self.c.specs), inputs, strict=True
         ):
@@ -92,7 +93,7 @@ class Plan:
             self.commands.append(command)
             self.sizes.append({})
             return True
-        command = replace(command, streams=self._streams(command))
+        command = replace(command, streams=self._streams(index, command))
         if isinstance(command, Move):
             self.commands.append(command)
             self.sizes.append({})
@@ -264,7 +265,7 @@ class Plan:
             self.requests, self.addresses = requests, addresses
             self.prefetched = self.prefetched | {0}
 
-    def program(self, resident_weight_bytes: int) -> Program:
+    def program(self) -> Program:
         c = self.c
         commands = [
             replace(k, streams=replace(k.streams, prefetched=True))
@@ -288,6 +289,6 @@ class Plan:
         return Program(
             c.graph.name, c.graph.profile, c.device, c.graph.sha256, placements, buffers,
             c.lowered.constants | c.lowered.kept, tuple(commands), c.graph.inputs,
-            c.graph.outputs, tuple(c.capacities.items()), resident_weight_bytes, c.point.name,
+            c.graph.outputs, tuple(c.capacities.items()), sum(self.pinned), c.point.name,
             tuple(s.name for s in c.graph.states),
         )  # fmt: skip

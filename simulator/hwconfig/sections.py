@@ -90,7 +90,8 @@ class UnifiedScratchpad(Section):
         "as there are banks does",
     )
     resident_weights: bool = Field(
-        False, description="keep all weights on chip from one inference to the next if they fit"
+        False,
+        description="keep weights on chip from one inference to the next, as many as fit",
     )
 
 
@@ -111,7 +112,8 @@ class SplitScratchpad(Section):
         "as there are banks does",
     )
     resident_weights: bool = Field(
-        False, description="keep all weights on chip from one inference to the next if they fit"
+        False,
+        description="keep weights on chip from one inference to the next, as many as fit",
     )
 
     @property

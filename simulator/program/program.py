@@ -56,8 +56,8 @@ class Program:
 
     A tensor that has a constant of its own name holds that value before the first command; those named
     in ``states`` keep what commands write to them for the next inference. ``capacities`` are the
-    scratchpad regions the addresses refer to. ``resident_weight_bytes`` is above
-    0 where all weights stay on chip between inferences. ``operating_point`` is the one whose clock the
+    scratchpad regions the addresses refer to. ``resident_weight_bytes`` of weights stay on chip between
+    inferences. ``operating_point`` is the one whose clock the
     tiles were chosen for; the program runs at any.
     """
 

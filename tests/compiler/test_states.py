@@ -146,7 +146,7 @@ def test_a_shared_copy_counts_once_in_a_tight_scratchpad() -> None:
     tight = device(resident=True, scratchpad_bytes=2 * needed)
     assert compile_graph(graph, tight).resident_weight_bytes == needed
     tighter = device(resident=True, scratchpad_bytes=2 * needed - 32)
-    assert compile_graph(graph, tighter).resident_weight_bytes == 0
+    assert 0 < compile_graph(graph, tighter).resident_weight_bytes < needed
 
 
 def test_other_weights_at_the_same_address_are_refused() -> None:

@@ -1,7 +1,7 @@
 """Networks by their shapes alone: for cycles and energy, where no quantized file is at hand.
 
-Layers are int8 with weights that are all 0. Their shapes are those of the papers named; ``npusim run
-shape:vgg16`` takes one as a model.
+Layers are int8 (or of 16-bit activations) with weights that are all 0. Their shapes are those of the
+papers named; ``npusim run shape:vgg16`` takes one as a model.
 """
 
 from __future__ import annotations
@@ -23,15 +23,17 @@ _CODES = QuantParams((0.05,), (0,))
 class Shapes:
     """A network being put together; every method adds a layer and returns the name of what it makes."""
 
-    def __init__(self, name: str, shape: tuple[int, ...]) -> None:
-        self.name = name
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str = "i8") -> None:
+        self.name, self.dtype = name, dtype
         self.tensors: dict[str, GraphTensor] = {}
         self.constants: dict[str, np.ndarray] = {}
         self.nodes: list[Node] = []
         self.input = self._tensor("input", shape)
 
     def _tensor(self, name: str, shape: tuple[int, ...]) -> str:
-        self.tensors[name] = GraphTensor(name, TensorSpec(shape, "i8"), _CODES, len(self.tensors))
+        self.tensors[name] = GraphTensor(
+            name, TensorSpec(shape, self.dtype), _CODES, len(self.tensors)
+        )
         return name
 
     def _constant(self, name: str, values: np.ndarray, dtype: str) -> str:
@@ -111,9 +113,9 @@ class Shapes:
         return check_graph(self._graph(outputs))
 
 
-def alexnet_convolutions() -> Graph:
+def alexnet_convolutions(dtype: str = "i8") -> Graph:
     """The convolutions of AlexNet, with their pools and groups (Krizhevsky et al., NIPS 2012)."""
-    net = Shapes("alexnet convolutions", (1, 227, 227, 3))
+    net = Shapes("alexnet convolutions", (1, 227, 227, 3), dtype)
     x = net.pool(net.conv(net.input, 96, 11, 4, 0), 3, 2)
     x = net.pool(net.conv(x, 256, 5, 1, 2, groups=2), 3, 2)
     x = net.conv(x, 384, 3, 1, 1)
@@ -121,8 +123,8 @@ def alexnet_convolutions() -> Graph:
     return net.graph(net.pool(net.conv(x, 256, 3, 1, 1, groups=2), 3, 2))
 
 
-def _vgg(depths: Sequence[int], classes: bool, name: str) -> Graph:
-    net = Shapes(name, (1, 224, 224, 3))
+def _vgg(depths: Sequence[int], classes: bool, name: str, dtype: str = "i8") -> Graph:
+    net = Shapes(name, (1, 224, 224, 3), dtype)
     x = net.input
     for depth, n in zip(depths, (64, 128, 256, 512, 512), strict=True):
         for _ in range(depth):
@@ -138,9 +140,9 @@ def vgg16() -> Graph:
     return _vgg((2, 2, 3, 3, 3), True, "vgg16")
 
 
-def vgg16_convolutions() -> Graph:
+def vgg16_convolutions(dtype: str = "i8") -> Graph:
     """VGG-16 without its dense layers."""
-    return _vgg((2, 2, 3, 3, 3), False, "vgg16 convolutions")
+    return _vgg((2, 2, 3, 3, 3), False, "vgg16 convolutions", dtype)
 
 
 def vgg19() -> Graph:
@@ -183,6 +185,24 @@ def mobilenet_v1() -> Graph:
     for n, stride in [*layers, (1024, 2), (1024, 1)]:
         x = net.conv(net.depthwise(x, 3, stride), n)
     return net.graph(net.dense(net.average(x), 1000, "NONE"))
+
+
+def square_dense(layers: int, width: int) -> Graph:
+    """Dense layers one after another, all of ``width`` by ``width``."""
+    net = Shapes(f"{layers} dense layers of {width}", (1, width))
+    x = net.input
+    for _ in range(layers):
+        x = net.dense(x, width)
+    return net.graph(x)
+
+
+def board_convolutions(layers: int, width: int, side: int) -> Graph:
+    """Convolutions of 3 x 3 on a board of ``side`` x ``side``, all of ``width`` channels."""
+    net = Shapes(f"{layers} convolutions of {width} on {side} x {side}", (1, side, side, width))
+    x = net.input
+    for _ in range(layers):
+        x = net.conv(x, width, 3)
+    return net.graph(x)
 
 
 NETWORKS: dict[str, Callable[[], Graph]] = {

@@ -22,7 +22,17 @@ from simulator.resources import data_folder
 
 # Structure rather than measurement: this version knows one core, so there is nothing to source.
 UNSOURCED = {"cores"}
-EXPECTED = {"wear", "gap9", "ethos-u55-256", "edge-stick", "fsd", "tpuv1", "gemmini"}
+EXPECTED = {
+    "wear",
+    "gap9",
+    "ethos-u55-256",
+    "edge-stick",
+    "fsd",
+    "tpuv1",
+    "gemmini",
+    "nvdla-large",
+    "eyeriss",
+}
 
 
 @pytest.fixture(params=device_names())

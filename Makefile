@@ -46,6 +46,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python tests/bench/bench_sets.py
 	$(BIN)/python tests/bench/bench_scalesim.py
 	$(BIN)/python tests/bench/bench_timing.py
+	$(BIN)/python tests/bench/bench_mapper.py
 
 # Changed model files for SECONDS per importer; what breaks a promise is kept below build/fuzz.
 fuzz: $(VENV)/.dev

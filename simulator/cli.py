@@ -50,7 +50,7 @@ def _announce_compilation() -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from simulator.hwconfig import load_device, with_array, with_keys
+    from simulator.hwconfig import DATAFLOWS, load_device, with_array, with_keys
     from simulator.npu import load_model, simulate
     from simulator.report.machine_readable import check_target, result_to_dict, write_json
     from simulator.report.text import accumulator_table, run_report
@@ -81,19 +81,24 @@ def _run(args: argparse.Namespace) -> int:
         device = with_array(device, **stated)
     if args.cores is not None:
         device = with_keys(device, {"cores": args.cores})
+    if args.any_dataflow:
+        others = tuple(d for d in DATAFLOWS if d != device.array.dataflow)
+        device = with_array(device, other_dataflows=others)
     data = load_dataset(args.data) if args.data else None
     _announce_compilation()
     if data is None:
         result = simulate(
-            model, device, operating_point=args.operating_point, samples_at_once=args.batch
-        )
+            model, device, operating_point=args.operating_point, samples_at_once=args.batch,
+            objective=args.objective,
+        )  # fmt: skip
     else:
         data = Dataset(data.name, data.x[: args.limit], data.y[: args.limit])
         with _progress(data.x.shape[0], data.name) as update:
             result = simulate(
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
                 carry_state=args.carry_state, threads=args.threads, resume=args.resume,
-                label_offset=args.label_offset, widths=args.accumulators, progress=update,
+                label_offset=args.label_offset, widths=args.accumulators,
+                objective=args.objective, progress=update,
             )  # fmt: skip
     if args.trace:
         from simulator.report.trace import trace_of

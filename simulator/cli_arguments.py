@@ -69,6 +69,14 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--batch", type=int, default=1, metavar="N",
         help="samples of one inference, whose layers load their weights once for all of them",
     )  # fmt: skip
+    run.add_argument(
+        "--objective", choices=["latency", "energy", "edp"], default="latency",
+        help="what tiles, loop orders and dataflows are searched for; default: %(default)s",
+    )  # fmt: skip
+    run.add_argument(
+        "--any-dataflow", action="store_true",
+        help="let each layer have the best dataflow, in place of the device's",
+    )  # fmt: skip
     run.add_argument("--cores", type=int, metavar="N", help="1 to 64, in place of the device's")
     run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
     run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")

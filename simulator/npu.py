@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.compiler import compile_graph
+from simulator.compiler import LATENCY, Goal, compile_graph
 from simulator.dataflows import grid_of
 from simulator.datapath.machine import CommandCounts, accumulator_bound
 from simulator.energy.counts import Counts, count_program
@@ -88,9 +88,31 @@ def exact_device() -> Device:
     }, "exact device")  # fmt: skip
 
 
-def compile(model: Graph, device: Device, operating_point: str | None = None) -> Program:
-    """The program of ``model`` on ``device``."""
-    return compile_graph(model, device, device.operating_point(operating_point))
+OBJECTIVES = ("latency", "energy", "edp")
+
+
+def compile(
+    model: Graph, device: Device, operating_point: str | None = None, objective: str = "latency"
+) -> Program:
+    """The program of ``model`` on ``device``, mapped for one of ``OBJECTIVES`` (edp: the product of each
+    layer's energy and delay)."""
+    point = device.operating_point(operating_point)
+    return compile_graph(model, device, point, goal=_goal(objective, EnergyModel(device, point)))
+
+
+def _goal(objective: str, energy: EnergyModel) -> Goal:
+    """What the compiler needs to know of energy."""
+    if objective not in OBJECTIVES:
+        raise UsageError("objective", repr(objective), ", ".join(OBJECTIVES))
+    if objective == "latency":
+        return LATENCY
+    a = energy.actions
+    read = a.scratchpad_read_per_bit + a.wire_per_bit
+    return Goal(
+        1, int(objective == "edp"), 8 * (a.dram_per_bit + a.scratchpad_write_per_bit), read,
+        (a.accumulator_read_per_bit + a.accumulator_write_per_bit) / 2, a.register_per_bit,
+        energy.leakage_pj_per_cycle + energy.idle_pj_per_cycle,
+    )  # fmt: skip
 
 
 def versions() -> dict[str, str]:
@@ -115,6 +137,7 @@ def simulate(
     label_offset: int = 0,
     widths: bool = False,
     samples_at_once: int = 1,
+    objective: str = "latency",
     batch: int = _DEFAULT_BATCH,
     threads: int | None = None,
     resume: str | Path | None = None,
@@ -126,6 +149,7 @@ def simulate(
     a sample is its label plus ``label_offset``. ``progress`` is called with the number of samples just
     done. What a model remembers starts anew with each sample; with ``carry_state`` samples follow each
     other, as the frames of a stream do. ``widths``: look at every sum, how wide an accumulator it takes.
+    ``objective``: what layers are mapped for, of ``OBJECTIVES``.
     ``samples_at_once``: of one inference, without ``data``, whose values do not depend on it.
     ``resume``: a file that keeps what is done, and that a run goes on from. Numbers depend neither on
     ``batch`` nor on ``threads`` (by default as many as there are processors), nor on interruptions.
@@ -142,7 +166,7 @@ def simulate(
     point = device.operating_point(operating_point)
     # First, since a device whose energy table or voltage will not do should not run for an hour.
     energy = EnergyModel(device, point)
-    program = compile_graph(model, device, point)
+    program = compile_graph(model, device, point, goal=_goal(objective, energy))
     timing = time_device(program, point)
     counts = count_program(program, point)
     evaluation = None
@@ -197,12 +221,15 @@ def _busy(command: Command, program: Program, macs: int) -> float:
     return macs * grid.step_cycles / grid.terms
 
 
-def _tile_text(command: Command) -> str:
+def _tile_text(program: Program, command: Command) -> str:
     inner = command.command if isinstance(command, Host) else command
     if isinstance(inner, Move) or isinstance(command, Host):
         return "-"
     n = inner.nest
-    return f"h{n.tile_h} w{n.tile_w} g{n.tile_g} n{n.tile_n} k{n.tile_k} {ORDERS[n.order]}"
+    other = ""
+    if isinstance(inner, Matmul) and inner.dataflow != program.device.array.dataflow:
+        other = f" {inner.dataflow}"
+    return f"h{n.tile_h} w{n.tile_w} g{n.tile_g} n{n.tile_n} k{n.tile_k} {ORDERS[n.order]}{other}"
 
 
 def _layer(
@@ -221,7 +248,7 @@ def _layer(
     return Layer(
         name=command.name,
         operator=command.operator,
-        tile=_tile_text(command),
+        tile=_tile_text(program, command),
         cycles=timing.cycles,
         latency_s=latency_s,
         cycles_by_cause=timing.by_cause,

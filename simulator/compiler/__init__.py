@@ -1,5 +1,6 @@
 """Graph and device to program: lower, tile, place, schedule."""
 
 from simulator.compiler.compile import compile_graph
+from simulator.compiler.tile import LATENCY, Goal, Tiles
 
-__all__ = ["compile_graph"]
+__all__ = ["LATENCY", "Goal", "Tiles", "compile_graph"]

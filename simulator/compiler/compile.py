@@ -12,8 +12,9 @@ from collections.abc import Mapping
 
 from simulator.compiler.allocate import ALIGNMENT_BYTES, aligned
 from simulator.compiler.lower import lower_graph
+from simulator.compiler.plan import Mapping as Chosen
 from simulator.compiler.plan import Plan
-from simulator.compiler.tile import Choice, Room, Tiles
+from simulator.compiler.tile import LATENCY, Goal, Room, Tiles
 from simulator.errors import CompileError
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
@@ -31,10 +32,11 @@ def compile_graph(
     device: Device,
     point: OperatingPoint | None = None,
     tiles: Mapping[str, Tiles] | None = None,
+    goal: Goal = LATENCY,
 ) -> Program:
-    """The verified program of ``graph`` on ``device``; tiles are chosen for ``point``'s clock, but for the
-    commands that ``tiles`` names and gives them for."""
-    compiler = Compiler(graph, device, point or device.operating_point(), tiles or {})
+    """The verified program of ``graph`` on ``device``; tiles are chosen for ``goal`` at ``point``'s clock,
+    but for the commands that ``tiles`` names and gives them for."""
+    compiler = Compiler(graph, device, point or device.operating_point(), tiles or {}, goal)
     plan = compiler.plan()
     if device.cores > 1 and not device.shared_scratchpad:
         # What cores make for each other goes through DRAM; one of them alone may be faster.
@@ -49,9 +51,10 @@ class Compiler:
     """One compilation; lives for one call of :func:`compile_graph`."""
 
     def __init__(
-        self, graph: Graph, device: Device, point: OperatingPoint, tiles: Mapping[str, Tiles]
-    ) -> None:
-        self.graph, self.device, self.point, self.tiles = graph, device, point, tiles
+        self, graph: Graph, device: Device, point: OperatingPoint, tiles: Mapping[str, Tiles], goal: Goal
+    ) -> None:  # fmt: skip
+        self.graph, self.device, self.point = graph, device, point
+        self.tiles, self.goal = tiles, goal
         self.cores = device.cores  # that commands are divided over
         self.numbers = device.numbers(point)
         pad = device.scratchpad
@@ -73,7 +76,7 @@ class Compiler:
                 raise CompileError(where, f"no command called {name!r} has tiles", ", ".join(tiled))
         self.specs = self.lowered.specs
         self.lives = self._lives()
-        self.choices: dict[tuple[int, Streams, Room], tuple[str, Choice]] = {}
+        self.choices: dict[tuple[int, Streams, Room], Chosen] = {}
         # Stream buffers in a scratchpad that all cores use.
         self.sharing = device.cores if device.shared_scratchpad else 1
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.compiler.allocate import Request, aligned, allocate
-from simulator.compiler.tile import Choice, Room, choose, feasible, given
+from simulator.compiler.tile import Choice, Room, choose, energy_cost, feasible, given
 from simulator.dataflows import grid_of
 from simulator.fixedpoint.width import ceil_div
-from simulator.hwconfig import DeviceNumbers
+from simulator.hwconfig import DATAFLOWS, DeviceNumbers
 from simulator.program.commands import Command, Host, Matmul, Move, Streams, Vector
 from simulator.program.nest import Nest, retiled
 from simulator.program.program import DRAM, Placement, Program, StreamBuffer
@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 _PREFETCH_TOLERANCE = 1.02
 
 
+class Mapping(NamedTuple):
+    """How a command runs: divided over the cores or not, its dataflow, the tiles of the largest part."""
+
+    split: str
+    dataflow: int
+    choice: Choice
+
+
 class Plan:
     """One attempt with a given set of spilled tensors, and ``pinned`` bytes of each command's weights that
     stay on chip between inferences (of weights that several share, at the first of them)."""
@@ -43,7 +51,7 @@ class Plan:
         self.problem = ""
         self.commands: list[Command] = []
         self.sizes: list[dict[str, int]] = []
-        self.cost = 0
+        self.cost = 0.0
 
     def tile(self) -> bool:
         """Choose the tiles of all commands; False where one does not fit, at ``failed_at``."""
@@ -97,14 +105,15 @@ class Plan:
         if isinstance(command, Move):
             self.commands.append(command)
             self.sizes.append({})
-            self.cost += self._move_cycles(command)
+            self.cost += self._move_cost(command)
             return self._on_chip_fits(index)
         numbers = numbers_of(command, self.c.specs, self.c.device, self.c.numbers.clock_khz)
         room = self._room(index)
         # Spilling one tensor more changes the room of few commands.
         known = self.c.choices.get((index, command.streams, room))
-        split, choice = known or self._choose(command, numbers, room)
-        self.c.choices[index, command.streams, room] = split, choice
+        mapping = known or self._choose(command, numbers, room)
+        self.c.choices[index, command.streams, room] = mapping
+        split, choice = mapping.split, mapping.choice
         if not feasible(choice):
             self.failed_at = index
             self.problem = self._too_small(command, numbers, room)
@@ -113,7 +122,10 @@ class Plan:
         need = footprint(choice.nest, numbers, self.c.numbers.buffers)
         t = choice.nest
         nest = retiled(command.nest, t.tile_h, t.tile_w, t.tile_g, t.tile_n, t.tile_k, t.order)
-        self.commands.append(replace(command, nest=nest, split=split))
+        command = replace(command, nest=nest, split=split)
+        if isinstance(command, Matmul):
+            command = replace(command, dataflow=DATAFLOWS[mapping.dataflow])
+        self.commands.append(command)
         sizes = {
             "ifmap": need.ifmap, "second_ifmap": need.second, "weights": need.weights,
             "ofmap": need.ofmap,
@@ -140,14 +152,17 @@ class Plan:
             f"needs {text}"
         )
 
-    def _move_cycles(self, move: Move) -> int:
+    def _move_cost(self, move: Move) -> float:
         spec = self.c.specs[move.ofmap]
         numbers = numbers_of(move, self.c.specs, self.c.device, self.c.numbers.clock_khz)
         fetched = ceil_div(read_elements(move, True) * spec.bits, 8)
+        written = move.streams.ofmap * spec.size_bytes
         memory = self.c.numbers.memory
         cycles = numbers.fixed_cycles + transfer_cycles(one_run(fetched), False, memory)
-        written = transfer_cycles(one_run(spec.size_bytes), True, memory)
-        return cycles + move.streams.ofmap * written
+        cycles += transfer_cycles(one_run(written), True, memory)
+        if self.c.goal.energy:
+            return float(energy_cost(0.0, cycles, fetched + written, self.c.goal))
+        return float(cycles)
 
     def _on_chip_fits(self, index: int) -> bool:
         region = self.c.region("ifmap")
@@ -156,38 +171,42 @@ class Plan:
             return False
         return True
 
-    def _choose(
-        self, command: Matmul | Vector, numbers: CommandNumbers, room: Room
-    ) -> tuple[str, Choice]:
-        """How the cores divide a command ('': one does it alone), and the tiles of the largest part."""
-        best = "", self._tiles(command.name, command.nest, numbers, self.c.numbers, room)
-        if command.name in self.c.tiles:
-            return best
-        cores, memory = self.c.cores, self.c.numbers.memory
-        # Where all of them move something, each has its part of the DRAM.
+    def _choose(self, command: Matmul | Vector, numbers: CommandNumbers, room: Room) -> Mapping:
+        """The best of: dataflows that the array can do, and ways in which the cores may divide a command,
+        or one of them alone do it."""
+        array, cores = self.c.device.array, self.c.cores
+        dataflows = [numbers.dataflow]
+        if isinstance(command, Matmul):
+            dataflows += [DATAFLOWS.index(other) for other in array.other_dataflows]
+        # Where all cores move something, each has its part of the DRAM.
+        memory = self.c.numbers.memory
         share = memory._replace(kb_per_s=max(memory.kb_per_s // cores, 1))
         machine = self.c.numbers._replace(memory=share)
-        for split in SPLITS if cores > 1 else ():
-            # The vector unit's functions take rows of channels whole.
-            whole = split == "channels" and isinstance(command, Vector)
-            if extent(command.nest, split) > 1 and not whole:
-                part = shares(command.nest, split, cores)[0]
-                choice = self._tiles(command.name, part, numbers, machine, room)
-                if choice.cost < best[1].cost:
-                    best = split, choice
-        return best
+        found: list[Mapping] = []
+        for dataflow in dataflows:
+            of = numbers._replace(dataflow=dataflow)
+            whole = self._tiles(command.name, command.nest, of, self.c.numbers, room)
+            found.append(Mapping("", dataflow, whole))
+            for split in SPLITS if cores > 1 and command.name not in self.c.tiles else ():
+                # The vector unit's functions take rows of channels whole.
+                divisible = split != "channels" or isinstance(command, Matmul)
+                if divisible and extent(command.nest, split) > 1:
+                    part = shares(command.nest, split, cores)[0]
+                    choice = self._tiles(command.name, part, of, machine, room)
+                    found.append(Mapping(split, dataflow, choice))
+        return min(found, key=lambda mapping: mapping.choice.cost)
 
     def _tiles(
         self, name: str, nest: Nest, numbers: CommandNumbers, machine: DeviceNumbers, room: Room
     ) -> Choice:
-        grid = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits)
+        grid, goal = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits), self.c.goal
         if name in self.c.tiles:
-            return given(nest, numbers, machine, grid, room, self.c.tiles[name])
-        best = choose(nest, numbers, machine, grid, room)
+            return given(nest, numbers, machine, grid, room, goal, self.c.tiles[name])
+        best = choose(nest, numbers, machine, grid, room, goal)
         if not numbers.stream_weights or not feasible(best):
             return best
         smaller = room._replace(shared=room.shared * 3 // 4, weights=room.weights // 2)
-        frugal = choose(nest, numbers, machine, grid, smaller)
+        frugal = choose(nest, numbers, machine, grid, smaller, goal)
         return frugal if frugal.cost <= best.cost * _PREFETCH_TOLERANCE else best
 
     def _prefetchable(self) -> set[int]:

@@ -1,5 +1,5 @@
 """The choice of tile sizes and loop order: every candidate that fits is costed with the machine's own
-laws, and the cheapest one taken.
+laws, and the cheapest one taken, in cycles, in picojoules, or in the product of both.
 
 The cost is the closed form of a pipeline of equal tiles: the first tile passes all stages, the others
 follow at the pace of the slowest stage. The timing engines later evaluate the exact recurrence.
@@ -14,6 +14,7 @@ from simulator.dataflows import (
     OUTPUT_STATIONARY,
     PIPELINED,
     SERIAL,
+    WEIGHT_STATIONARY,
     Gemm,
     Grid,
     accesses,
@@ -39,7 +40,7 @@ from simulator.program.transfers import (
     transfer_cycles,
 )
 
-_INFEASIBLE = 1 << 62
+_INFEASIBLE = 1e300
 _TOO_LONG = 1e15  # cycles
 # Traffic costs this part of its time even where it hides behind the array, over the bus and out of the
 # scratchpad: it costs energy, and a busy bus cannot prefetch.
@@ -67,14 +68,35 @@ class Tiles(NamedTuple):
     order: int
 
 
+class Goal(NamedTuple):
+    """What makes tiles good. ``energy``, ``latency``: exponents of picojoules and cycles in the cost.
+
+    The others are picojoules: of a byte of DRAM (and of its way into the scratchpad), of a bit out of the
+    scratchpad and back, of the accumulators and the PEs' registers, and of a cycle of the whole device.
+    """
+
+    energy: int
+    latency: int
+    dram_byte_pj: float
+    read_bit_pj: float
+    accumulator_bit_pj: float
+    register_bit_pj: float
+    cycle_pj: float
+
+
+LATENCY = Goal(0, 1, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
 class Choice(NamedTuple):
-    """A nest with its tiles; ``cost``, cycles and a price for traffic, is ``_INFEASIBLE`` where nothing
-    fits."""
+    """A nest with its tiles; ``cost`` is ``_INFEASIBLE`` where nothing fits.
+
+    It is cycles and a price for traffic, or picojoules, or the product of picojoules and cycles.
+    """
 
     nest: Nest
     cycles: int
     dram_bytes: int
-    cost: int
+    cost: float
 
 
 @jit
@@ -281,7 +303,7 @@ def estimate(
     if trip > a.load + a.stream:
         pace += ceil_div(max(trip - device.buffers * pace, 0), every)
     if float(t.tiles) * float(pace) > _TOO_LONG:
-        return _INFEASIBLE // 2, 0  # beyond what 64 bits count, and beyond anybody's patience
+        return 1 << 61, 0  # beyond what 64 bits count, and beyond anybody's patience
     cycles = weights + ifmap + a.load + a.stream + a.skew + vector + ofmap + (t.tiles - 1) * pace
     if weights + ifmap > 0:
         cycles += trailing
@@ -308,21 +330,63 @@ def _next_parts(size: int, tile: int) -> int:
     return ceil_div(size, tile - 1) if tile > 1 else size + 1
 
 
+class _Moved(NamedTuple):
+    """Bits out of the scratchpad, through the accumulator memory, and written to registers of PEs."""
+
+    read_bits: int
+    accumulator_bits: int
+    register_bits: int
+
+
 @jit
-def _port_cycles(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid) -> int:
-    """Cycles the scratchpad port needs for what the array reads, every tile taken as a full one."""
+def _moved(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid) -> _Moved:
+    """What the array moves, every tile taken as a full one."""
     if numbers.kind != MATMUL:
-        return 0
+        return _Moved(0, 0, 0)
     pixels, groups, n, k = tile_counts(nest)
+    tiles = nest.batch * pixels * groups * n * k
     moved = accesses(numbers.dataflow, _whole_tile(nest), grid, False)
     bits = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
-    return nest.batch * pixels * groups * n * k * ceil_div(bits, 8 * device.read_bytes_per_cycle)
+    passing = device.psum_bits
+    if numbers.dataflow != INPUT_STATIONARY:
+        passing += numbers.ifmap_bits * grid.terms
+    if numbers.dataflow != WEIGHT_STATIONARY:
+        passing += numbers.weight_bits * grid.terms
+    sums = moved.psum_reads + moved.psum_writes
+    return _Moved(
+        tiles * bits, tiles * sums * device.accumulator_bits, tiles * moved.pe_cycles * passing
+    )
+
+
+@jit
+def _cost(
+    nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, goal: Goal
+) -> tuple[float, int, int]:
+    """(cost, cycles, DRAM bytes)."""
+    cycles, dram = estimate(nest, numbers, device, grid)
+    moved = _moved(nest, numbers, device, grid)
+    if goal.energy == 0:
+        moving = int(float(dram) * device.clock_khz / device.memory.kb_per_s)
+        moving += ceil_div(moved.read_bits, 8 * device.read_bytes_per_cycle)
+        return float(cycles + moving // _TRAFFIC_PRICE), cycles, dram
+    picojoules = moved.read_bits * goal.read_bit_pj
+    picojoules += moved.accumulator_bits * goal.accumulator_bit_pj
+    picojoules += moved.register_bits * goal.register_bit_pj
+    return energy_cost(picojoules, cycles, dram, goal), cycles, dram
+
+
+@jit
+def energy_cost(picojoules: float, cycles: int, dram_bytes: int, goal: Goal) -> float:
+    """Cost of ``picojoules`` on chip with what DRAM and time add, for a goal that counts energy."""
+    whole = picojoules + dram_bytes * goal.dram_byte_pj + cycles * goal.cycle_pj
+    return whole * (float(cycles) if goal.latency else 1.0)
 
 
 @jit
 def _search_channels(
-    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, best: Choice
-) -> Choice:
+    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, goal: Goal,
+    best: Choice,
+) -> Choice:  # fmt: skip
     """The best tiles of groups, n, k and order for the rows and columns of ``base``."""
     kernel = base.kernel_h * base.kernel_w
     divisible = numbers.kind == MATMUL
@@ -351,10 +415,7 @@ def _search_channels(
                     )
                     if not fits(nest, numbers, device, room):
                         continue
-                    cycles, dram = estimate(nest, numbers, device, grid)
-                    moving = int(float(dram) * device.clock_khz / device.memory.kb_per_s)
-                    moving += _port_cycles(nest, numbers, device, grid)
-                    cost = cycles + moving // _TRAFFIC_PRICE
+                    cost, cycles, dram = _cost(nest, numbers, device, grid, goal)
                     if cost < best.cost or (cost == best.cost and dram < best.dram_bytes):
                         best = Choice(nest, cycles, dram, cost)
                 k_parts *= 2
@@ -365,7 +426,7 @@ def _search_channels(
 
 @jit
 def choose(
-    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room
+    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, goal: Goal
 ) -> Choice:
     """The cheapest tiles that fit; ``cost`` stays at its bound where none does.
 
@@ -376,7 +437,7 @@ def choose(
     tile = base.out_h
     while tile >= 1:
         nest = retiled(base, tile, base.out_w, base.groups, base.n, base.k, 0)
-        best = _search_channels(nest, numbers, device, grid, room, best)
+        best = _search_channels(nest, numbers, device, grid, room, goal, best)
         parts = _next_parts(base.out_h, tile)
         if parts > base.out_h:
             break
@@ -385,13 +446,14 @@ def choose(
     while tile > 1:
         tile = ceil_div(base.out_w, _next_parts(base.out_w, tile))
         nest = retiled(base, 1, tile, base.groups, base.n, base.k, 0)
-        best = _search_channels(nest, numbers, device, grid, room, best)
+        best = _search_channels(nest, numbers, device, grid, room, goal, best)
     return best
 
 
 def given(
-    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, tiles: Tiles
-) -> Choice:
+    base: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, room: Room, goal: Goal,
+    tiles: Tiles,
+) -> Choice:  # fmt: skip
     """``tiles`` as a choice; ``cost`` is at its bound where they do not fit."""
     nest = retiled(
         base, min(tiles.h, base.out_h), min(tiles.w, base.out_w), min(tiles.g, base.groups),
@@ -399,8 +461,8 @@ def given(
     )  # fmt: skip
     if not fits(nest, numbers, device, room):
         return Choice(nest, 0, 0, _INFEASIBLE)
-    cycles, dram = estimate(nest, numbers, device, grid)
-    return Choice(nest, int(cycles), int(dram), int(cycles))
+    cost, cycles, dram = _cost(nest, numbers, device, grid, goal)
+    return Choice(nest, int(cycles), int(dram), float(cost))
 
 
 def feasible(choice: Choice) -> bool:

@@ -58,6 +58,10 @@ class Array(Section):
         "takes a weight bit by bit, so the array advances once every as many cycles as weights have bits",
     )
     dataflow: Dataflow = "weight_stationary"
+    other_dataflows: tuple[Dataflow, ...] = Field(
+        (),
+        description="what the array can be told to do instead, layer by layer, where that is better",
+    )
     overlap: Literal["serial", "pipelined", "ideal"] = "pipelined"
     stream_block: Annotated[int, Field(ge=1, le=4096)] = Field(
         1,

@@ -2,109 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
-from real_models import graph_of
-from tflite_builder import Op, Tensor, build_model
-from variants import TIMING_VARIANTS, unified, variant
+from real_models import graph_of, random_inputs
+from tile_choices import DEVICES, LAYERS, choices, with_nest
+from variants import unified, variant
 
+from simulator import npu
 from simulator.compiler import compile_graph
 from simulator.compiler.tile import estimate
+from simulator.datapath.machine import Machine
 from simulator.energy.counts import count_program
+from simulator.energy.model import EnergyModel
+from simulator.errors import UsageError
 from simulator.graph import Graph
-from simulator.hwconfig import Device
-from simulator.importers.tflite import read_tflite
-from simulator.npu import simulate
+from simulator.hwconfig import load_device, with_array
+from simulator.npu import OBJECTIVES, simulate
 from simulator.program.commands import Matmul, Vector
-from simulator.program.nest import Nest, retiled, tile_count
 from simulator.program.program import Program
-from simulator.program.traffic import footprint, program_numbers
+from simulator.program.traffic import program_numbers
 from simulator.timing.pipeline import time_program
 from simulator.timing.plan import grid_of
-
-_MOST_TILES = 3000
-
-
-def layer(kind: str, in_shape: tuple[int, ...], w_shape: tuple[int, ...], **options: int) -> Graph:
-    """One product, stride 1, padding SAME."""
-    rng = np.random.default_rng(0)
-    channels = w_shape[3] if kind == "DEPTHWISE_CONV_2D" else w_shape[0]
-    tensors = [
-        Tensor("x", in_shape, "i8", np.float32(0.1), 0),
-        Tensor("w", w_shape, "i8", np.float32(0.1), 0, rng.integers(-128, 128, w_shape, np.int8)),
-        Tensor("b", (channels,), "i32", np.float32(0.01), 0, np.zeros(channels, np.int32)),
-        Tensor("y", (*in_shape[:-1], channels), "i8", np.float32(0.1), 0),
-    ]
-    op = Op(kind, ["x", "w", "b"], "y", options)
-    return read_tflite(build_model(tensors, [op], ["x"], ["y"]), kind.lower())
-
-
-WINDOW = {"Padding": 0, "StrideH": 1, "StrideW": 1, "DilationHFactor": 1, "DilationWFactor": 1}
-LAYERS = {
-    "conv": layer("CONV_2D", (1, 12, 12, 16), (24, 3, 3, 16), **WINDOW),
-    "pointwise": layer("CONV_2D", (1, 12, 12, 32), (48, 1, 1, 32), **WINDOW),
-    "depthwise": layer(
-        "DEPTHWISE_CONV_2D", (1, 12, 12, 24), (1, 3, 3, 24), DepthMultiplier=1, **WINDOW
-    ),
-    "dense": layer("FULLY_CONNECTED", (1, 200), (120, 200)),
-}
-DEVICES: dict[str, Device] = {
-    "wear": variant("wear", {}),
-    "ethos": variant("ethos-u55-256", {"scratchpad.capacity_bytes": 8192}),
-    "gap9": variant("gap9", {"scratchpad.resident_weights": False}),
-    "fsd": variant("fsd", {}),
-    "output-stationary": variant("ethos-u55-256", {
-        **TIMING_VARIANTS["output-stationary"], "scratchpad": unified(4096),
-    }),
-    "input-stationary": variant("ethos-u55-256", {
-        **TIMING_VARIANTS["input-stationary"], "scratchpad": unified(6144, buffers=3),
-    }),
-    "serial": variant("wear", {**TIMING_VARIANTS["serial"], "scratchpad": unified(6144)}),
-    "single": variant("wear", {"scratchpad": unified(6144, buffers=1), "accumulator.buffers": 1}),
-}  # fmt: skip
-
-
-def pieces(size: int) -> list[int]:
-    """Tile sizes that cut ``size`` into 1, 2, 3 … parts, all different."""
-    return sorted({-(-size // parts) for parts in range(1, size + 1)})
-
-
-def choices(program: Program) -> Iterator[Nest]:
-    """Other tiles of the only command that fit where its own do."""
-    (command,) = program.commands
-    assert isinstance(command, Matmul)
-    nest, device = command.nest, program.device
-    ((_, numbers),) = program_numbers(program, 1000)
-    words = device.accumulator.capacity_bytes * 8 // device.array.accumulator_bits
-    room = dict(program.capacities)
-    # Rows or, of a single row, columns: the compiler does not cut both.
-    pixels = [(h, nest.out_w) for h in pieces(nest.out_h)] + [(1, w) for w in pieces(nest.out_w)]
-    for (h, w), g, n, k, order in product(
-        pixels, pieces(nest.groups), pieces(nest.n), pieces(nest.k), range(2)
-    ):
-        other = retiled(nest, h, w, g, n, k, order)
-        need = footprint(other, numbers, device.scratchpad.buffers)
-        if h * w * g * n * device.accumulator.buffers > words or tile_count(other) > _MOST_TILES:
-            continue
-        if "unified" in room:
-            fits = sum(need) + 64 <= room["unified"]
-        else:
-            fits = (
-                need.ifmap + 64 <= room["ifmap"] and need.weights <= room["weights"]
-                and need.ofmap + 64 <= room["ofmap"]
-            )  # fmt: skip
-        if fits:
-            yield other
-
-
-def with_nest(program: Program, nest: Nest) -> Program:
-    (command,) = program.commands
-    return replace(program, commands=(replace(command, nest=nest),))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -119,6 +39,56 @@ def test_no_other_tiles_are_much_better(kind: str, device: str) -> None:
     assert picked
     best = min(time_program(with_nest(program, nest), point).cycles for nest in picked)
     assert chosen <= 1.10 * best
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("device", ["wear", "ethos", "output-stationary", "input-stationary"])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_other_objectives(kind: str, device: str, objective: str) -> None:
+    """Of what was searched for no other tiles have much less, all counted and timed exactly."""
+    model, target = DEVICES[device], LAYERS[kind]
+    point = model.operating_point()
+    program, energy = npu.compile(target, model, objective=objective), EnergyModel(model, point)
+
+    def found(other: Program) -> float:
+        cycles = time_program(other, point).cycles
+        (counts,) = count_program(other, point)
+        picojoules = sum(energy.command_pj(counts, cycles).values())
+        return {"latency": cycles, "energy": picojoules, "edp": cycles * picojoules}[objective]
+
+    others = list(choices(program))
+    picked = np.random.default_rng(2).permutation(len(others))[:200]
+    best = min(found(with_nest(program, others[i])) for i in picked)
+    assert found(program) <= (1.2 if objective == "edp" else 1.1) * best
+
+
+def test_what_objectives_and_dataflows_are_for() -> None:
+    """Less energy for energy, fewer cycles for latency, and more choice is not worse by more than what the
+    estimate is off."""
+    for name in ("ethos-u55-256", "wear"):
+        device = load_device(name)
+        free = with_array(device, other_dataflows=("output_stationary", "input_stationary"))
+        by = {o: simulate(graph_of("resnet"), device, objective=o).totals for o in OBJECTIVES}
+        assert by["energy"].energy_pj < by["latency"].energy_pj
+        assert by["latency"].cycles < by["energy"].cycles
+        one, any_of = (simulate(graph_of("vww"), d) for d in (device, free))
+        assert any_of.totals.cycles < 0.85 * one.totals.cycles
+        used = {c.dataflow for c in any_of.program.commands if isinstance(c, Matmul)}
+        assert len(used) > 1
+        assert any(c.split()[-1] in used for c in (layer.tile for layer in any_of.layers))
+    with pytest.raises(UsageError, match="objective: 'speed'; allowed: latency, energy, edp"):
+        simulate(graph_of("digits"), load_device("wear"), objective="speed")
+
+
+def test_dataflows_change_no_value() -> None:
+    device = load_device("wear")
+    free = with_array(device, other_dataflows=("output_stationary", "input_stationary"))
+    graph = graph_of("digits")
+    (name,) = graph.inputs
+    x = random_inputs("digits", 4)
+    values = [Machine(compile_graph(graph, d)).run({name: x}).outputs for d in (device, free)]
+    for output in graph.outputs:
+        assert np.array_equal(values[0][output], values[1][output])
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -226,8 +226,9 @@ def test_values_and_overflows(name: str, dataflow: str, overflow: str, levels: i
         tiled += nest.tile_k < nest.k
     assert outputs > 500
     assert outputs // 10 < overflows < outputs
-    # A depthwise product has nothing to tile: k is 1; few of these are tiled where sums stay in place.
-    rarely = dataflow == "output_stationary" and name in ("transpose_conv", "batch_matmul")
+    # A depthwise product has nothing to tile: k is 1; few of these are tiled, as their parts of k lie apart
+    # in DRAM, or where sums stay in place.
+    rarely = name == "transpose_conv" or (dataflow, name) == ("output_stationary", "batch_matmul")
     assert tiled > 0 or rarely or name == "depthwise_conv_2d"
 
 

@@ -71,10 +71,11 @@ def _run(args: argparse.Namespace) -> int:
     check_target(args.json)
     check_target(args.trace)
     device = load_device(args.device)
-    model = load_model(args.model, args.profile, args.weight_bits)
+    model = load_model(args.model, args.profile, args.weight_bits, args.prune)
     stated = {
         "accumulator_bits": args.accumulator_bits, "psum_bits": args.psum_bits,
         "overflow": args.overflow, "precision_scaling": args.precision_scaling,
+        "sparsity": args.sparsity, "weight_codec": args.weight_codec,
     }  # fmt: skip
     stated = {key: value for key, value in stated.items() if value is not None}
     if stated:

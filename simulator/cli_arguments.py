@@ -142,6 +142,17 @@ def _add_widths(run: argparse.ArgumentParser) -> None:
         help="what PEs do with narrower operands, in place of what the device's do",
     )  # fmt: skip
     run.add_argument(
+        "--prune", metavar="N:M",
+        help="keep only the N largest of every M neighbouring weights, as in 2:4",
+    )  # fmt: skip
+    run.add_argument(
+        "--sparsity", metavar="N:M", help="PEs skip weights that are 0 in this pattern"
+    )
+    run.add_argument(
+        "--weight-codec", choices=["none", "bitmask", "entropy"],
+        help="how weights are stored, in place of what the device does",
+    )  # fmt: skip
+    run.add_argument(
         "--accumulators", action="store_true",
         help="a table of how wide accumulators must be: on --data, and by proof from the weights",
     )  # fmt: skip

@@ -25,6 +25,7 @@ from simulator.hwconfig import Device, OperatingPoint, device_from_dict
 from simulator.importers import load_graph
 from simulator.importers._check import check_graph
 from simulator.networks import PREFIX, network
+from simulator.ops._pruning import with_pruned
 from simulator.ops._weight_bits import with_weight_bits
 from simulator.profiles import profile_named
 from simulator.program.commands import Command, Host, Matmul, Move
@@ -39,14 +40,16 @@ _DEFAULT_BATCH = 64
 
 
 def load_model(
-    name_or_path: str | Path, profile: str | None = None, weight_bits: int | None = None
-) -> Graph:
+    name_or_path: str | Path, profile: str | None = None, weight_bits: int | None = None,
+    prune: str | None = None,
+) -> Graph:  # fmt: skip
     """A model file, a model of the catalogue by name, or ``shape:`` and a name of ``networks.NETWORKS``, as
     a canonical, checked graph.
 
     ``profile`` names the arithmetic to compute it in (``profiles.PROFILES``); by default it is the one
     that the file's format stands for. ``weight_bits``, 2 to 8: requantize its weights to so many bits
-    (see ``ops._weight_bits``).
+    (see ``ops._weight_bits``). ``prune``, N:M: keep the N largest of every M neighbouring weights (see
+    ``ops._pruning``).
     """
     if profile is not None:
         profile_named(profile)  # an error now rather than after reading a large file
@@ -54,6 +57,7 @@ def load_model(
         graph = in_profile(network(str(name_or_path)), profile)
     else:
         graph = in_profile(load_graph(model_path(name_or_path)), profile)
+    graph = graph if prune is None else with_pruned(graph, prune)
     return graph if weight_bits is None else with_weight_bits(graph, weight_bits)
 
 
@@ -217,7 +221,7 @@ def _busy(command: Command, program: Program, macs: int) -> float:
     if not isinstance(command, Matmul):
         return 0.0
     ifmap_bits = program.placements[command.ifmap].spec.bits
-    grid = grid_of(program.device, ifmap_bits, command.weight_bits)
+    grid = grid_of(program.device, ifmap_bits, command.weight_bits, command.sparse)
     return macs * grid.step_cycles / grid.terms
 
 

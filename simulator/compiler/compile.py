@@ -9,12 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from simulator.compiler.allocate import ALIGNMENT_BYTES, aligned
-from simulator.compiler.lower import lower_graph
+from simulator.compiler.lower import LoweredGraph, lower_graph
 from simulator.compiler.plan import Mapping as Chosen
 from simulator.compiler.plan import Plan
 from simulator.compiler.tile import LATENCY, Goal, Room, Tiles
+from simulator.compiler.weights import stored
 from simulator.errors import CompileError
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
@@ -68,7 +70,7 @@ class Compiler:
         # Buffers are placed in whole alignment units, so what is left over is of no use.
         whole = ALIGNMENT_BYTES
         self.capacities = {r: size // whole * whole for r, size in self.capacities.items()}
-        self.lowered = lower_graph(graph, device)
+        self.lowered = self._stored(lower_graph(graph, device))
         tiled = [c.name for c in self.lowered.commands if isinstance(c, Matmul | Vector)]
         for name in tiles:
             if name not in tiled:
@@ -79,6 +81,18 @@ class Compiler:
         self.choices: dict[tuple[int, Streams, Room], Chosen] = {}
         # Stream buffers in a scratchpad that all cores use.
         self.sharing = device.cores if device.shared_scratchpad else 1
+
+    def _stored(self, lowered: LoweredGraph) -> LoweredGraph:
+        """Commands that know what their weights take in memory."""
+        array = self.device.array
+        if array.weight_codec == "none" and array.sparsity is None:
+            return lowered
+        commands = tuple(
+            stored(c, array, lowered.constants[c.weights])
+            if isinstance(c, Matmul) and not c.weights_made else c
+            for c in lowered.commands
+        )  # fmt: skip
+        return replace(lowered, commands=commands)
 
     def region(self, role: str) -> str:
         """Scratchpad region of a stream buffer or (``ifmap``) of an activation kept on chip."""

@@ -199,7 +199,8 @@ class Plan:
     def _tiles(
         self, name: str, nest: Nest, numbers: CommandNumbers, machine: DeviceNumbers, room: Room
     ) -> Choice:
-        grid, goal = grid_of(self.c.device, numbers.ifmap_bits, numbers.weight_bits), self.c.goal
+        bits = numbers.ifmap_bits, numbers.weight_bits
+        grid, goal = grid_of(self.c.device, *bits, numbers.sparse > 0), self.c.goal
         if name in self.c.tiles:
             return given(nest, numbers, machine, grid, room, goal, self.c.tiles[name])
         best = choose(nest, numbers, machine, grid, room, goal)

@@ -29,6 +29,7 @@ from simulator.program.traffic import (
     MATMUL,
     CommandNumbers,
     footprint,
+    stored_bits,
     vector_cycles,
     weight_runs,
 )
@@ -160,7 +161,8 @@ def _traffic(nest: Nest, numbers: CommandNumbers, by_row: int) -> _Traffic:
     read = _input_sum(nest.out_h, rows, nest.stride_h, reach_h, nest.in_h)
     read *= _input_sum(nest.out_w, cols, nest.stride_w, reach_w, nest.in_w)
     read *= nest.batch * nest.groups * nest.k
-    weights = nest.groups * nest.n * nest.k * nest.kernel_h * nest.kernel_w * numbers.weight_bits
+    weights = nest.groups * nest.n * nest.k * nest.kernel_h * nest.kernel_w
+    weights = stored_bits(weights, numbers.stored_millibits)
     weights += nest.groups * nest.n * numbers.channel_bits
     if numbers.kind != MATMUL:  # kept from the first tile on
         weights, weight_tiles, weight_loads = 8 * numbers.whole_bytes, 1, 1
@@ -325,6 +327,12 @@ def _part(size: int, parts: int, multiple: int) -> int:
 
 
 @jit
+def _grouped(size: int, parts: int, multiple: int, grid: Grid) -> int:
+    """A part of the reduction, in whole groups of channels."""
+    return min(ceil_div(_part(size, parts, multiple), grid.group) * grid.group, size)
+
+
+@jit
 def _next_parts(size: int, tile: int) -> int:
     """The smallest number of parts that gives smaller tiles than ``tile``."""
     return ceil_div(size, tile - 1) if tile > 1 else size + 1
@@ -346,7 +354,8 @@ def _moved(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Gri
     pixels, groups, n, k = tile_counts(nest)
     tiles = nest.batch * pixels * groups * n * k
     moved = accesses(numbers.dataflow, _whole_tile(nest), grid, False)
-    bits = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
+    bits = moved.ifmap_reads * numbers.ifmap_bits
+    bits += stored_bits(moved.weight_reads, numbers.stored_millibits)
     passing = device.psum_bits
     if numbers.dataflow != INPUT_STATIONARY:
         passing += numbers.ifmap_bits * grid.terms
@@ -410,7 +419,7 @@ def _search_channels(
                         base.tile_w,
                         _part(base.groups, g_parts, packed),
                         _part(base.n, n_parts, across_n) if divisible else base.n,
-                        _part(base.k, k_parts, across_k) if divisible else base.k,
+                        _grouped(base.k, k_parts, across_k, grid) if divisible else base.k,
                         order,
                     )
                     if not fits(nest, numbers, device, room):

@@ -22,6 +22,7 @@ from simulator.dataflows._common import (
     Grid,
     array_work,
 )
+from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import Device
 from simulator.jit import jit
 from simulator.program.nest import Nest, Tile
@@ -39,13 +40,16 @@ _ws_segment, _os_segment = _ws.reduction_segment, _os.reduction_segment
 _is_segment = _is.reduction_segment
 
 
-def grid_of(device: Device, ifmap_bits: int = 0, weight_bits: int = 0) -> Grid:
+def grid_of(
+    device: Device, ifmap_bits: int = 0, weight_bits: int = 0, sparse: bool = False
+) -> Grid:
     """The array of ``device`` with its scratchpad port, for operands of these widths (0: the PEs' own).
 
     A fused PE is made of multipliers of 2 by 2 bits: operands take 2, 4, 8 or 16 of its bits each way, and
     what they leave free multiplies the next terms of the same sum (as in Bit Fusion, Sharma et al., ISCA
     2018). A bit-serial PE takes the ifmap in parallel and a weight bit by bit (as in UNPU, Lee et al.,
-    ISSCC 2018).
+    ISSCC 2018). For ``sparse`` weights, N of every M that are not 0, a PE holds one for every M / N
+    channels, with its place among the M (as in the sparse tensor cores of NVIDIA's Ampere).
     """
     a = device.array
     ifmap, weights = ifmap_bits or a.ifmap_bits, weight_bits or a.weight_bits
@@ -56,8 +60,13 @@ def grid_of(device: Device, ifmap_bits: int = 0, weight_bits: int = 0) -> Grid:
         )
     elif a.precision_scaling == "bit_serial":
         step_cycles = weights
+    group = 1
+    if sparse:
+        kept, group = a.kept_of
+        terms = group // kept
+        weights = ceil_div(weights + (group - 1).bit_length(), terms)
     port = device.scratchpad.read_bytes_per_cycle
-    return Grid(a.rows, a.cols, ifmap, weights, port, terms, step_cycles, a.stream_block)
+    return Grid(a.rows, a.cols, ifmap, weights, port, terms, step_cycles, a.stream_block, group)
 
 
 def fused_bits(bits: int, most: int) -> int:

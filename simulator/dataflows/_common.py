@@ -28,7 +28,7 @@ class Grid(NamedTuple):
     operands; a word is what a PE takes then, so a reduction of k is one of ceil(k / terms) words.
     ``step_cycles``: cycles from one step of the array to the next, as many as a weight has bits where
     PEs are bit-serial; all that moves in it moves then. ``block``: a stream is as long as a whole number
-    of blocks of so many operands.
+    of blocks of so many operands. ``group``: input channels that only go together.
     """
 
     rows: int
@@ -39,6 +39,7 @@ class Grid(NamedTuple):
     terms: int = 1
     step_cycles: int = 1
     block: int = 1
+    group: int = 1
 
 
 class Folds(NamedTuple):

@@ -96,7 +96,8 @@ def _kept(program: Program, command: Matmul, products: np.ndarray, bias: int) ->
     for start in range(0, command.nest.k, command.nest.tile_k):
         tile = [int(p) for p in products[..., start : start + command.nest.tile_k].reshape(-1)]
         code = DATAFLOWS.index(command.dataflow)  # type: ignore[arg-type]
-        segment = reduction_segment(code, len(tile), array.rows * terms)
+        skipped = array.kept_of[1] // array.kept_of[0] if command.sparse else 1
+        segment = reduction_segment(code, len(tile), array.rows * terms * skipped)
         for first in range(0, len(tile), segment):
             psum, fold = 0, tile[first : first + segment]
             for t in range(0, len(fold), terms):

@@ -254,12 +254,15 @@ def _weights(command: Matmul, made: np.ndarray) -> np.ndarray:
 def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
     array, stage = program.device.array, command.requantize
     grid = grid_of(program.device, program.placements[command.ifmap].spec.bits, command.weight_bits)
+    # Of sparse weights a row of PEs does the work of several channels, most of which are 0.
+    kept, of = array.kept_of if command.sparse else (1, 1)
+    rows = array.rows * of // kept
     return Numerics(
         command.ifmap_offset, command.weight_offset, command.pad_code,
         _HOST_ACCUMULATOR_BITS if on_host else array.accumulator_bits,
         array.overflow == "saturate" and not on_host,
         DATAFLOWS.index(command.dataflow),  # type: ignore[arg-type]
-        array.rows, KINDS[stage.kind], KINDS[stage.tail_kind or stage.kind],
+        rows, KINDS[stage.kind], KINDS[stage.tail_kind or stage.kind],
         command.nest.groups * command.nest.n - stage.tail_channels,
         stage.zero_point, stage.clamp_min, stage.clamp_max,
         _HOST_ACCUMULATOR_BITS if on_host else array.sum_bits, 1 if on_host else grid.terms,

@@ -29,6 +29,7 @@ from simulator.program.traffic import (
     ofmap_tile_bytes,
     program_numbers,
     read_elements,
+    stored_bits,
     weight_bytes,
     weight_key,
     weight_tile_bytes,
@@ -82,7 +83,8 @@ def _product_tile(
         passing += numbers.ifmap_bits * grid.terms
     if numbers.dataflow != WEIGHT_STATIONARY:
         passing += numbers.weight_bits * grid.terms
-    read = moved.ifmap_reads * numbers.ifmap_bits + moved.weight_reads * numbers.weight_bits
+    read = moved.ifmap_reads * numbers.ifmap_bits
+    read += stored_bits(moved.weight_reads, numbers.stored_millibits)
     return (
         gemm.m * gemm.k * gemm.n * gemm.groups,
         gemm.m * ceil_div(gemm.k, grid.terms) * gemm.n * gemm.groups,
@@ -151,6 +153,10 @@ def _multipliers(done: Counts, array: Array, grid: Grid, psums: int) -> Counts:
     elif array.precision_scaling == "bit_serial":
         weights = grid.weight_bits
         registers = done.macs * weights * (ifmap + weights)
+    if grid.group > 1:  # what is not 0 is multiplied and added one by one
+        return done._replace(
+            mac_multiplier_bits2=psums * ifmap * weights, mac_adder_bits=psums * array.sum_bits
+        )
     joins = (done.macs - psums) * (ifmap + weights + (grid.terms - 1).bit_length())
     return done._replace(
         register_bits=done.register_bits + registers,
@@ -267,7 +273,7 @@ def count_program(program: Program, point: OperatingPoint) -> list[Counts]:
     return [
         count_command(
             program, command, nest, numbers, device,
-            grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits),
+            grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits, numbers.sparse > 0),
         )
         for command, (nest, numbers) in zip(program.commands, numbered, strict=True)
     ]  # fmt: skip

@@ -63,6 +63,17 @@ class Array(Section):
         description="what the array can be told to do instead, layer by layer, where that is better",
     )
     overlap: Literal["serial", "pipelined", "ideal"] = "pipelined"
+    sparsity: Annotated[str, Field(pattern=r"^[1-9]\d?:[1-9]\d?$")] | None = Field(
+        None,
+        description="N:M: where weights have at most N of every M neighbouring input channels that are not "
+        "0, PEs hold and multiply those alone",
+    )
+    weight_codec: Literal["none", "bitmask", "entropy"] = Field(
+        "none",
+        description="how weights lie in DRAM and scratchpad, decoded on their way into the array: bitmask: "
+        "a bit for each, and those that are not 0; entropy: as few bits as a lossless code of single "
+        "weights can take, a bound that real ones come near",
+    )
     stream_block: Annotated[int, Field(ge=1, le=4096)] = Field(
         1,
         description="operands stream in blocks of so many; a part of a block takes as long as a whole one",
@@ -72,6 +83,31 @@ class Array(Section):
         description="subtract: operands enter the PEs as code - zero point; fold: raw codes enter, "
         "the ifmap zero point is folded into the bias and padding holds the zero point",
     )
+
+    @model_validator(mode="after")
+    def _whole_groups(self) -> Array:
+        if self.sparsity is None:
+            return self
+        kept, of = self.kept_of
+        if kept >= of or of % kept:
+            raise ValueError(f"array.sparsity: {self.sparsity} is not N:M with M a multiple of N")
+        if self.rows % kept:
+            raise ValueError(
+                f"array.sparsity: {self.rows} rows hold no whole groups of {kept} weights"
+            )
+        if self.precision_scaling != "none":
+            raise ValueError(
+                f"array.sparsity: not together with precision_scaling {self.precision_scaling!r}"
+            )
+        return self
+
+    @property
+    def kept_of(self) -> tuple[int, int]:
+        """(N, M) of ``sparsity``, (1, 1) without it."""
+        if self.sparsity is None:
+            return 1, 1
+        kept, _, of = self.sparsity.partition(":")
+        return int(kept), int(of)
 
     @property
     def sum_bits(self) -> int:

@@ -75,6 +75,8 @@ class Matmul:
     int64 constant of groups * n. ``ifmap_offset`` is subtracted from every ifmap code as it enters a
     PE (likewise ``weight_offset``); a tap on padding enters as ``pad_code - ifmap_offset``. ``split``: how
     the device's cores divide it (``program.split.SPLITS``; '': one of them does it alone).
+    ``stored_millibits``: what a weight takes on average where it is encoded (0: ``weight_bits``);
+    ``sparse``: its weights are as sparse as the array can make use of.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Matmul:
     streams: Streams = Streams()
     split: str = ""
     weights_made: bool = False
+    stored_millibits: int = 0
+    sparse: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ class CommandNumbers(NamedTuple):
     from or goes to DRAM. ``weight_rows``: 1 where weights lie in DRAM as the program made them, not
     tile by tile. ``ifmap_channels``, ``ofmap_channels``: of the whole tensors, of which a core may do a
     part. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
+    ``stored_millibits``: what a weight takes in memory, in thousandths of a bit; ``sparse``: 1 where the
+    array skips weights that are 0.
     ``copy_cycles``: what the DMA needs to write a Move's ofmap, run by run. ``fixed_cycles`` is the
     whole cost of a Host command, and of a Move that stays on chip.
     """
@@ -62,6 +64,8 @@ class CommandNumbers(NamedTuple):
     whole_bytes: int
     copy_cycles: int
     fixed_cycles: int
+    stored_millibits: int
+    sparse: int
 
 
 IFMAP, SECOND_IFMAP, WHOLE = "ifmap", "second_ifmap", "whole"
@@ -126,7 +130,9 @@ def numbers_of(
         seconds = device.host.call_latency_s + command.operations / device.host.operations_per_s
         cycles = math.ceil(seconds * clock_khz * 1000)
         bits = specs[command.ofmap].bits
-        return CommandNumbers(HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles)
+        return CommandNumbers(
+            HOST, 0, 0, 0, 0, bits, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, cycles, 0, 0
+        )  # fmt: skip
     s = command.streams
     taken: dict[str, tuple[int, int]] = {IFMAP: (0, 0), SECOND_IFMAP: (0, 0)}
     whole_bytes = 0
@@ -147,17 +153,18 @@ def numbers_of(
             MATMUL, DATAFLOWS.index(command.dataflow), ifmap_bits, 0,  # type: ignore[arg-type]
             command.weight_bits, bits, command.channel_bits, command.lane.cycles, *flags,
             int(command.weights_made), ifmap_channels, ofmap_channels, 0, 0, 0,
+            command.stored_millibits or 1000 * command.weight_bits, int(command.sparse),
         )  # fmt: skip
     if isinstance(command, Vector):
         return CommandNumbers(
             VECTOR, 0, ifmap_bits, second_bits, 0, bits, 0, command.lane.cycles, *flags,
-            0, ifmap_channels, ofmap_channels, whole_bytes, 0, 0,
+            0, ifmap_channels, ofmap_channels, whole_bytes, 0, 0, 0, 0,
         )  # fmt: skip
     copied = copy_cycles(command, specs, device)
     on_chip = 0 if any(s.inputs) or s.ofmap else device.dma.latency_cycles + copied
     return CommandNumbers(
         MOVE, 0, bits, 0, 0, bits, 0, 0, *flags, 0, ifmap_channels, ofmap_channels, 0, copied,
-        on_chip,
+        on_chip, 0, 0,
     )  # fmt: skip
 
 
@@ -179,11 +186,18 @@ def program_numbers(program: Program, clock_khz: int) -> list[tuple[Nest, Comman
     ]
 
 
+@jit
+def stored_bits(weights: int, millibits: int) -> int:
+    """What so many weights take in memory, of as many thousandths of a bit on average."""
+    return ceil_div(weights * millibits, 1000)
+
+
 def weight_bytes(command: Matmul) -> int:
     """All constant weights of a command, packed, with the bias and output scaling of its channels."""
     nest = command.nest
     channels = nest.groups * nest.n
-    bits = channels * nest.k * nest.kernel_h * nest.kernel_w * command.weight_bits
+    weights = channels * nest.k * nest.kernel_h * nest.kernel_w
+    bits = stored_bits(weights, command.stored_millibits or 1000 * command.weight_bits)
     if command.weights_made:
         bits = 0
     return ceil_div(bits + channels * command.channel_bits, 8)
@@ -195,7 +209,7 @@ def weight_tile_bytes(nest: Nest, numbers: CommandNumbers, tile: Tile) -> int:
     Vector, all it keeps."""
     if numbers.kind == VECTOR:
         return numbers.whole_bytes
-    bits = weight_elements(nest, tile) * numbers.weight_bits
+    bits = stored_bits(weight_elements(nest, tile), numbers.stored_millibits)
     if tile.first_k:
         bits += (tile.g1 - tile.g0) * (tile.n1 - tile.n0) * numbers.channel_bits
     return ceil_div(bits, 8)
@@ -277,7 +291,7 @@ def footprint(nest: Nest, numbers: CommandNumbers, buffers: int) -> Footprint:
     ifmap_tile = largest_ifmap_elements(nest)
     ifmap_copies = buffers if pixels * groups * k > 1 else 1
     weight_tile = nest.tile_g * nest.tile_n * nest.tile_k * nest.kernel_h * nest.kernel_w
-    weight_bits = weight_tile * numbers.weight_bits
+    weight_bits = stored_bits(weight_tile, numbers.stored_millibits)
     weight_bits += nest.tile_g * nest.tile_n * numbers.channel_bits
     weight_copies = buffers if groups * n * k > 1 else 1
     weight_bytes = ceil_div(weight_bits, 8)

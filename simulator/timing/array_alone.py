@@ -49,7 +49,7 @@ def array_report(nest: Nest, dataflow: int, rows: int, cols: int) -> ArrayReport
     tile = tile_at(nest, 0)
     m = (tile.h1 - tile.h0) * (tile.w1 - tile.w0) * nest.batch
     gemm = Gemm(m, nest.kernel_h * nest.kernel_w * nest.k, nest.n, 1)
-    grid = Grid(rows, cols, _BITS, _BITS, _PORT_BYTES, 1, 1, 1)
+    grid = Grid(rows, cols, _BITS, _BITS, _PORT_BYTES, 1, 1, 1, 1)
     one = work(dataflow, SERIAL, gemm, grid)
     moved = accesses(dataflow, gemm, grid, True)
     cycles = one.load + one.body + one.last + one.skew - 1

@@ -21,7 +21,7 @@ WEAR = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="
 DEVICES = ", ".join(device_names())
 ARRAY_KEYS = (
     "rows, cols, ifmap_bits, weight_bits, accumulator_bits, psum_bits, overflow, precision_scaling, "
-    "dataflow, overlap, stream_block, zero_point"
+    "dataflow, other_dataflows, overlap, sparsity, weight_codec, stream_block, zero_point"
 )
 POINT = '[[operating_points]]\nname = "nominal"\nvoltage_v = 0.65\nclock_mhz = 75\n'
 NO_FIT = (
@@ -54,6 +54,10 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
     ("always-refreshing",
      ('kind = "flash"', 'kind = "flash"\nrefresh_ns = 100\nrefresh_interval_ns = 150'),
      "dram.refresh_ns: 100.0 is more than half of dram.refresh_interval_ns, 150.0"),
+    ("sparsity-of-no-pattern", ("rows = 8", 'rows = 8\nsparsity = "3:4"'),
+     "array.sparsity: 3:4 is not N:M with M a multiple of N"),
+    ("sparse-groups-in-halves", ("rows = 8", 'rows = 7\nsparsity = "2:4"'),
+     "array.sparsity: 7 rows hold no whole groups of 2 weights"),
     ("more-cores-than-there-may-be", ('name = "wear"', 'name = "wear"\ncores = 65'),
      "cores = 65; allowed: at most 64"),
     ("unknown-key-of-a-point", ("clock_mhz = 75", "clock_mhz = 75\nclock = 75"),

@@ -131,7 +131,10 @@ def test_suffix_decides_and_capitals_count_as_well(tmp_path: Path) -> None:
     path = tmp_path / "POOL.TFLITE"
     path.write_bytes(pool_model().write())
     assert load_graph(path).name == "POOL.TFLITE"
-    with pytest.raises(ModelError, match=r"^x\.pb: file type \.pb; allowed: \.tflite, \.onnx$"):
+    with pytest.raises(
+        ModelError,
+        match=r"^x\.pb: file type \.pb; allowed: \.tflite, \.onnx, \.csv \(a SCALE-Sim topology\)$",
+    ):
         load_graph(Path("x.pb"))
     with pytest.raises(ModelError, match=r"gone\.tflite: cannot be read: No such file"):
         load_graph(tmp_path / "gone.tflite")

@@ -156,7 +156,7 @@ def test_what_a_tile_reads() -> None:
 
 @pytest.mark.parametrize("buffers", [1, 2, 3])
 def test_stream_buffers_hold_every_tile(buffers: int) -> None:
-    numbers = CommandNumbers(0, 0, 8, 8, 4, 8, 70, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0)
+    numbers = CommandNumbers(0, 0, 8, 8, 4, 8, 70, 1, 1, 1, 1, 1, 0, 0, 1, 1, 0, 0, 0, 4000, 0)
     for nest in random_nests():
         need = footprint(nest, numbers, buffers)
         tiles = [tile_at(nest, i) for i in range(tile_count(nest))]

@@ -14,7 +14,7 @@ from simulator.program.transfers import Runs, bursts, row_openings
 
 pytestmark = pytest.mark.golden
 
-BYTES = CommandNumbers(0, 0, 8, 8, 8, 8, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0)
+BYTES = CommandNumbers(0, 0, 8, 8, 8, 8, 0, 1, 1, 1, 1, 1, 0, 1, 1, 1, 0, 0, 0, 8000, 0)
 
 
 def memory(burst_bytes: int, row_bytes: int = 0) -> MemoryNumbers:

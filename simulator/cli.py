@@ -70,6 +70,7 @@ def _run(args: argparse.Namespace) -> int:
     _known_rule(args.inputs)
     check_target(args.json)
     check_target(args.trace)
+    check_target(args.dram_trace)
     device = load_device(args.device)
     model = load_model(args.model, args.profile, args.weight_bits, args.prune)
     stated = {
@@ -105,6 +106,11 @@ def _run(args: argparse.Namespace) -> int:
         from simulator.report.trace import trace_of
 
         write_json(trace_of(result), args.trace, indent=None)
+    if args.dram_trace:
+        from simulator.files import write_text
+        from simulator.report.dram_trace import dram_trace
+
+        write_text(Path(args.dram_trace), dram_trace(result, args.dram_trace_format))
     text = run_report(result, args.layers)
     if args.accumulators:
         text += f"\n\n{accumulator_table(result)}"

@@ -105,6 +105,15 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         "--trace", metavar="OUT",
         help="also write what every engine does when, for ui.perfetto.dev or chrome://tracing",
     )  # fmt: skip
+    run.add_argument(
+        "--dram-trace",
+        metavar="OUT",
+        help="also write every burst to and from DRAM, with its address",
+    )
+    run.add_argument(
+        "--dram-trace-format", choices=["dramsim3", "ramulator2"], default="dramsim3",
+        help="default: %(default)s",
+    )  # fmt: skip
     _add_profile(run, "the one the file's format stands for")
 
 

@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> int:
     if data is None:
         result = simulate(
             model, device, operating_point=args.operating_point, samples_at_once=args.batch,
-            objective=args.objective,
+            objective=args.objective, fuse=args.fuse,
         )  # fmt: skip
     else:
         data = Dataset(data.name, data.x[: args.limit], data.y[: args.limit])
@@ -100,7 +100,7 @@ def _run(args: argparse.Namespace) -> int:
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
                 carry_state=args.carry_state, threads=args.threads, resume=args.resume,
                 label_offset=args.label_offset, widths=args.accumulators,
-                objective=args.objective, progress=update,
+                objective=args.objective, fuse=args.fuse, progress=update,
             )  # fmt: skip
     if args.trace:
         from simulator.report.trace import trace_of

@@ -74,6 +74,10 @@ def _add_run(run: argparse.ArgumentParser) -> None:
         help="what tiles, loop orders and dataflows are searched for; default: %(default)s",
     )  # fmt: skip
     run.add_argument(
+        "--fuse", action="store_true",
+        help="run layers depth first, stripe by stripe, where what lies between them does not fit on chip",
+    )  # fmt: skip
+    run.add_argument(
         "--any-dataflow", action="store_true",
         help="let each layer have the best dataflow, in place of the device's",
     )  # fmt: skip

@@ -142,6 +142,7 @@ def simulate(
     widths: bool = False,
     samples_at_once: int = 1,
     objective: str = "latency",
+    fuse: bool = False,
     batch: int = _DEFAULT_BATCH,
     threads: int | None = None,
     resume: str | Path | None = None,
@@ -153,7 +154,8 @@ def simulate(
     a sample is its label plus ``label_offset``. ``progress`` is called with the number of samples just
     done. What a model remembers starts anew with each sample; with ``carry_state`` samples follow each
     other, as the frames of a stream do. ``widths``: look at every sum, how wide an accumulator it takes.
-    ``objective``: what layers are mapped for, of ``OBJECTIVES``.
+    ``objective``: what layers are mapped for, of ``OBJECTIVES``. ``fuse``: run layers depth first where
+    what lies between them does not fit on chip and that is better.
     ``samples_at_once``: of one inference, without ``data``, whose values do not depend on it.
     ``resume``: a file that keeps what is done, and that a run goes on from. Numbers depend neither on
     ``batch`` nor on ``threads`` (by default as many as there are processors), nor on interruptions.
@@ -170,7 +172,7 @@ def simulate(
     point = device.operating_point(operating_point)
     # First, since a device whose energy table or voltage will not do should not run for an hour.
     energy = EnergyModel(device, point)
-    program = compile_graph(model, device, point, goal=_goal(objective, energy))
+    program = compile_graph(model, device, point, goal=_goal(objective, energy), fuse=fuse)
     timing = time_device(program, point)
     counts = count_program(program, point)
     evaluation = None

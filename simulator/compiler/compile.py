@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from simulator.compiler.allocate import ALIGNMENT_BYTES, aligned
+from simulator.compiler.fuse import STRIPES, chains, fused
 from simulator.compiler.lower import LoweredGraph, lower_graph
 from simulator.compiler.plan import Mapping as Chosen
 from simulator.compiler.plan import Plan
@@ -20,13 +21,17 @@ from simulator.compiler.weights import stored
 from simulator.errors import CompileError
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
-from simulator.program.commands import Host, Matmul, Streams, Vector
-from simulator.program.nest import macs
+from simulator.program.commands import Host, Matmul, Vector
+from simulator.program.nest import Nest, macs
 from simulator.program.program import Program
 from simulator.program.traffic import (
+    CommandNumbers,
     weight_bytes,
 )
 from simulator.program.verify import verify_program
+
+# Depth first must save at least this much of the whole model's cost.
+_WORTH_FUSING = 0.998
 
 
 def compile_graph(
@@ -35,9 +40,11 @@ def compile_graph(
     point: OperatingPoint | None = None,
     tiles: Mapping[str, Tiles] | None = None,
     goal: Goal = LATENCY,
+    fuse: bool = False,
 ) -> Program:
     """The verified program of ``graph`` on ``device``; tiles are chosen for ``goal`` at ``point``'s clock,
-    but for the commands that ``tiles`` names and gives them for."""
+    but for the commands that ``tiles`` names and gives them for. ``fuse``: layers whose results do not fit
+    on chip run depth first where that is better."""
     compiler = Compiler(graph, device, point or device.operating_point(), tiles or {}, goal)
     plan = compiler.plan()
     if device.cores > 1 and not device.shared_scratchpad:
@@ -46,7 +53,39 @@ def compile_graph(
         alone = compiler.plan()
         if alone.cost < plan.cost:
             plan = alone
+        else:
+            compiler.cores = device.cores
+    if fuse:
+        plan = _fused(compiler, plan)
     return verify_program(plan.program())
+
+
+def _fused(compiler: Compiler, plan: Plan) -> Plan:
+    """``plan``, or a better one with some layers depth first: from the first layer on, the best chain and
+    number of stripes is taken wherever one is better."""
+    best, first, outputs = compiler.lowered, 0, set(compiler.graph.outputs)
+    while first < len(best.commands):
+        found: tuple[Plan, LoweredGraph] | None = None
+        for start, number in chains(best, plan.spilled, outputs):
+            last = None
+            for stripes in STRIPES if start == first else ():
+                other = fused(best, start, number, stripes)
+                trial = compiler.trial(other, plan) if other else None
+                if other is None or trial is None:
+                    continue
+                if trial.cost < (found[0].cost if found else plan.cost * _WORTH_FUSING):
+                    found = trial, other
+                if last is not None and trial.cost > last:
+                    break  # more stripes share more rows
+                last = trial.cost
+        compiler.use(found[1] if found else best)
+        if found is not None and found[0].place():
+            first += len(found[1].commands) - len(best.commands)
+            plan, best = found
+        first += 1
+    compiler.use(best)
+    # From the beginning: what lies on chip now may leave room for more.
+    return min(plan, compiler.plan(), key=lambda p: p.cost)
 
 
 class Compiler:
@@ -70,17 +109,20 @@ class Compiler:
         # Buffers are placed in whole alignment units, so what is left over is of no use.
         whole = ALIGNMENT_BYTES
         self.capacities = {r: size // whole * whole for r, size in self.capacities.items()}
-        self.lowered = self._stored(lower_graph(graph, device))
+        self.use(self._stored(lower_graph(graph, device)))
         tiled = [c.name for c in self.lowered.commands if isinstance(c, Matmul | Vector)]
         for name in tiles:
             if name not in tiled:
                 where = f"{graph.name} on {device.name}"
                 raise CompileError(where, f"no command called {name!r} has tiles", ", ".join(tiled))
-        self.specs = self.lowered.specs
-        self.lives = self._lives()
-        self.choices: dict[tuple[int, Streams, Room], Chosen] = {}
+        self.choices: dict[tuple[Nest, CommandNumbers, Room, int, str], Chosen] = {}
         # Stream buffers in a scratchpad that all cores use.
         self.sharing = device.cores if device.shared_scratchpad else 1
+
+    def use(self, lowered: LoweredGraph) -> None:
+        """Compile these commands from now on."""
+        self.lowered, self.specs = lowered, lowered.specs
+        self.lives = self._lives()
 
     def _stored(self, lowered: LoweredGraph) -> LoweredGraph:
         """Commands that know what their weights take in memory."""
@@ -169,7 +211,6 @@ class Compiler:
 
     def plan(self) -> Plan:
         """What fits, with as many tensors and weights on chip as there is room for."""
-        self.choices.clear()
         kept = self._kept_weights()
         spilled = self.always_in_dram(self._whole(kept))
         while True:
@@ -190,6 +231,21 @@ class Compiler:
                 )  # fmt: skip
             else:
                 spilled = spilled | {victim}
+
+    def trial(self, lowered: LoweredGraph, before: Plan) -> Plan | None:
+        """Other commands, with what ``before`` has in DRAM there as well: tiles, but no addresses yet."""
+        self.use(lowered)
+        kept = self._kept_weights() if any(before.pinned) else [0] * len(lowered.commands)
+        spilled = self.always_in_dram(self._whole(kept)) | (before.spilled & set(lowered.root_of))
+        while True:
+            plan = Plan(self, spilled, kept)
+            if plan.tile():
+                return plan
+            assert plan.failed_at is not None
+            victim = self._victim(plan.failed_at, spilled)
+            if victim is None:
+                return None
+            spilled = spilled | {victim}
 
     def _whole(self, kept: list[int]) -> bool:
         """Whether all weights stay on chip, and with them what else a model brings along."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,13 +22,16 @@ from simulator.tensor import TensorSpec
 @dataclass(frozen=True)
 class LoweredGraph:
     """``root_of``: every tensor of the program -> the tensor whose bytes it names. ``kept``: tensors that
-    hold a constant or a state."""
+    hold a constant or a state. ``offsets``: bytes from the beginning of its root to a tensor that is a part
+    of it.
+    """
 
     commands: tuple[Command, ...]
     constants: dict[str, np.ndarray]
     root_of: dict[str, str]
     specs: dict[str, TensorSpec]
     kept: dict[str, np.ndarray]
+    offsets: dict[str, int] = field(default_factory=dict)
 
     @cached_property
     def sharers(self) -> dict[int, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.compiler.allocate import Request, aligned, allocate
@@ -62,11 +63,18 @@ class Plan:
         return 2 * self._on_chip_bytes(index) > self.c.capacities[self.c.region("ifmap")]
 
     def _on_chip_bytes(self, index: int) -> int:
-        return sum(
-            aligned(self.c.specs[name].size_bytes)
-            for name, (first, last) in self.c.lives.items()
-            if first <= index <= last and name not in self.spilled
-        )
+        return self._on_chip[index]
+
+    @cached_property
+    def _on_chip(self) -> list[int]:
+        """Bytes of activations on chip while each command runs."""
+        found = [0] * len(self.c.lowered.commands)
+        for name, (first, last) in self.c.lives.items():
+            if name not in self.spilled:
+                size = aligned(self.c.specs[name].size_bytes)
+                for index in range(max(first, 0), min(last + 1, len(found))):
+                    found[index] += size
+        return found
 
     def _room(self, index: int) -> Room:
         used, pinned, caps = self._on_chip_bytes(index), sum(self.pinned), self.c.capacities
@@ -109,10 +117,11 @@ class Plan:
             return self._on_chip_fits(index)
         numbers = numbers_of(command, self.c.specs, self.c.device, self.c.numbers.clock_khz)
         room = self._room(index)
-        # Spilling one tensor more changes the room of few commands.
-        known = self.c.choices.get((index, command.streams, room))
-        mapping = known or self._choose(command, numbers, room)
-        self.c.choices[index, command.streams, room] = mapping
+        # Spilling one tensor more changes the room of few commands, and many have equal ones.
+        own = command.name if command.name in self.c.tiles else ""
+        key = (command.nest, numbers, room, self.c.cores, own)
+        mapping = self.c.choices.get(key) or self._choose(command, numbers, room)
+        self.c.choices[key] = mapping
         split, choice = mapping.split, mapping.choice
         if not feasible(choice):
             self.failed_at = index
@@ -298,7 +307,8 @@ class Plan:
             tensor = c.graph.tensors.get(name)
             placements[name] = Placement(
                 name, c.specs[name], tensor.quantization if tensor else None, region,
-                self.addresses[root], *c.lives[root],
+                self.addresses[root] + c.lowered.offsets.get(name, 0), *c.lives[root],
+                root if name in c.lowered.offsets else "",
             )  # fmt: skip
         pinned = {(i, "weights") for i, size in enumerate(self.pinned) if size}
         buffers = tuple(

@@ -22,7 +22,8 @@ class Placement:
     """Where a tensor lies while commands ``first`` to ``last`` run (-1: before the first).
 
     ``region`` is ``dram`` or a scratchpad region (``unified``, ``ifmap``). Tensors that share an
-    address and a lifetime are one tensor under two names (RESHAPE).
+    address and a lifetime are one tensor under two names (RESHAPE). ``view_of`` names the tensor that this
+    one is a part of, where it is.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Placement:
     address_bytes: int
     first: int
     last: int
+    view_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ class Program:
         seen: set[tuple[str, int, int]] = set()
         for p in self.placements.values():
             key = (p.region, p.address_bytes, p.first)
-            if p.region != DRAM and key not in seen:
+            if p.region != DRAM and not p.view_of and key not in seen:
                 seen.add(key)
                 ranges.append((p.spec.size_bytes, p.first, p.last))
         return ranges

@@ -48,6 +48,17 @@ def _part(nest: Nest, split: str, low: int, high: int) -> Nest:
     return nest._replace(out_w=size, tile_w=min(nest.tile_w, size), pad_left=pad, in_w=in_size)
 
 
+def rows_of(nest: Nest, low: int, high: int) -> tuple[Nest, tuple[int, int]] | None:
+    """(the nest of outputs in rows [low, high), the rows of its ifmap that they read); None where those are
+    padding alone."""
+    first = low * nest.stride_h - nest.pad_top
+    reach = (high - low - 1) * nest.stride_h + (nest.kernel_h - 1) * nest.dilation_h
+    skipped, last = max(first, 0), min(first + reach, nest.in_h - 1)
+    if last < skipped:
+        return None
+    return _part(nest, "rows", low, high), (skipped, last + 1)
+
+
 def _window(
     low: int, high: int, stride: int, dilation: int, kernel: int, pad: int, size: int
 ) -> tuple[int, int]:

@@ -85,7 +85,8 @@ def print_program(program: Program) -> str:
         lines.append(
             _line(
                 "tensor", name=p.name, dtype=p.spec.dtype, shape=p.spec.shape, region=p.region,
-                address_bytes=p.address_bytes, first=p.first, last=p.last, quantization=quantization,
+                address_bytes=p.address_bytes, first=p.first, last=p.last, view_of=p.view_of,
+                quantization=quantization,
             )
         )  # fmt: skip
     for b in program.buffers:

@@ -10,7 +10,7 @@ from simulator.fixedpoint.requantize import KINDS
 from simulator.hwconfig import DATAFLOWS, FUNCTIONS
 from simulator.program.commands import Command, Host, Matmul, Move, Vector
 from simulator.program.nest import ORDERS, retiled
-from simulator.program.program import DRAM, Program
+from simulator.program.program import DRAM, Placement, Program
 from simulator.program.split import SPLITS, shares
 from simulator.program.traffic import WHOLE, copied_elements, footprint, numbers_of, operand_roles
 
@@ -20,39 +20,49 @@ def verify_program(program: Program) -> Program:
     for name in (*program.inputs, *program.outputs):
         if name not in program.placements:
             raise ProgramError(program.name, f"tensor {name!r} has no place")
-    given = [*program.inputs, *(n for n in program.placements if n in program.constants)]
-    made = {n for i in given for n in program.placements if _same_bytes(program, n, i)}
+    made = _Written()
+    for name in (*program.inputs, *(n for n in program.placements if n in program.constants)):
+        made.add(program.placements[name])
     for index, command in enumerate(program.commands):
         where = f"{program.name}: command {index} ({command.operator} {command.name!r})"
         for problem in _problems(program, index, command, made):
             raise ProgramError(where, problem)
-        made |= {n for n in program.placements if _same_bytes(program, n, command.ofmap)}
+        made.add(program.placements[command.ofmap])
     for name in program.states:
         if name not in program.constants or name not in program.placements:
             raise ProgramError(program.name, f"state {name!r} has no place or no first value")
     for name in program.outputs:
-        if name not in made:
+        if not made.has(program.placements[name]):
             raise ProgramError(program.name, f"output {name!r} is never written")
     _verify_memory(program)
     return program
 
 
-def _same_bytes(program: Program, a: str, b: str) -> bool:
-    p, q = program.placements[a], program.placements[b]
-    return (p.region, p.address_bytes, p.first, p.last) == (
-        q.region,
-        q.address_bytes,
-        q.first,
-        q.last,
-    )
+class _Written:
+    """Bytes that have been written, of what lives equally long: a tensor may be written part by part."""
+
+    def __init__(self) -> None:
+        self.ranges: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+
+    def add(self, place: Placement) -> None:
+        own = self.ranges.setdefault((place.region, place.first, place.last), [])
+        own.append((place.address_bytes, place.address_bytes + place.spec.size_bytes))
+
+    def has(self, place: Placement) -> bool:
+        """Whether all bytes of ``place`` are among them."""
+        at, end = place.address_bytes, place.address_bytes + place.spec.size_bytes
+        for start, stop in sorted(self.ranges.get((place.region, place.first, place.last), [])):
+            if start <= at < stop:
+                at = stop
+        return at >= end
 
 
-def _problems(program: Program, index: int, command: Command, made: set[str]) -> Iterator[str]:
+def _problems(program: Program, index: int, command: Command, made: _Written) -> Iterator[str]:
     for name in (*command.inputs, command.ofmap):
         if name not in program.placements:
             yield f"tensor {name!r} has no place"
     for name in command.inputs:
-        if name not in made:
+        if not made.has(program.placements[name]):
             yield f"reads {name!r} before it is written"
     for name in (*command.inputs, command.ofmap):
         place = program.placements[name]
@@ -218,11 +228,26 @@ def _shape_problems(program: Program, command: Matmul | Vector) -> Iterator[str]
         yield f"dataflow {command.dataflow!r}, not one of {', '.join(DATAFLOWS)}"
 
 
+def _verify_view(program: Program, view: Placement) -> None:
+    """A part of a tensor lies within it and lives as long."""
+    whole = program.placements.get(view.view_of)
+    end = view.address_bytes + view.spec.size_bytes
+    if whole is None or not (
+        (whole.region, whole.first, whole.last) == (view.region, view.first, view.last)
+        and whole.address_bytes <= view.address_bytes
+        and end <= whole.address_bytes + whole.spec.size_bytes
+    ):
+        raise ProgramError(program.name, f"{view.name!r} is no part of {view.view_of!r}")
+
+
 def _verify_memory(program: Program) -> None:
     """Nothing alive at the same time shares a byte, and everything lies within its region."""
     capacities = dict(program.capacities)
     roots: dict[tuple[str, int, int, int], tuple[str, int]] = {}
     for p in program.placements.values():
+        if p.view_of:
+            _verify_view(program, p)
+            continue
         key = (p.region, p.address_bytes, p.first, p.last)
         roots[key] = (p.name, max(p.spec.size_bytes, roots.get(key, ("", 0))[1]))
     taken = [

@@ -55,7 +55,12 @@ def work(presses):
 
 
 @pytest.mark.parametrize(("presses", "finishes"), [(1, True), (2, False)])
-def test_llvm_is_let_finish_unless_pressed_again(presses: int, finishes: bool) -> None:
+def test_llvm_is_let_finish_unless_pressed_again(
+    presses: int, finishes: bool, request: pytest.FixtureRequest
+) -> None:
+    # A shell that starts the tests in the background leaves them a handler that ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     done: list[bool] = []
     names = {"__name__": "llvmlite.binding", "signal": signal, "time": time, "done": done}
     exec(_IN_LLVM, names)

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from simulator.compiler.allocate import ALIGNMENT_BYTES, aligned
+from simulator.compiler.estimate import LATENCY, Goal
 from simulator.compiler.fuse import STRIPES, chains, fused
 from simulator.compiler.lower import LoweredGraph, lower_graph
 from simulator.compiler.plan import Mapping as Chosen
 from simulator.compiler.plan import Plan
-from simulator.compiler.tile import LATENCY, Goal, Room, Tiles
+from simulator.compiler.tile import Room, Tiles
 from simulator.compiler.weights import stored
 from simulator.errors import CompileError
 from simulator.graph import Graph

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulator.compiler.allocate import Request, aligned, allocate
-from simulator.compiler.tile import Choice, Room, choose, energy_cost, feasible, given
+from simulator.compiler.estimate import energy_cost
+from simulator.compiler.tile import Choice, Room, choose, feasible, given
 from simulator.dataflows import grid_of
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import DATAFLOWS, DeviceNumbers

@@ -6,7 +6,6 @@ time, as events. Several cores share the DRAM, which the recurrence cannot say.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from simulator.hwconfig import OperatingPoint
 from simulator.program.program import Program
 from simulator.program.traffic import HOST
 from simulator.timing import plan as columns
+from simulator.timing.dram import Dram
 from simulator.timing.plan import CommandPlan, Pace, is_product, pace_of, plan_program
 from simulator.timing.result import (
     OPERANDS_END,
@@ -80,100 +80,11 @@ class _Run:
     prefetch_turn: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
 
 
-class _Dram:
-    """The memory behind the DMAs of all cores. Transfers that together ask for more than it gives share it
-    evenly, and nobody gets more than it asks for (max-min fairness)."""
-
-    def __init__(self, env: simpy.Environment, pace: Pace) -> None:
-        self.env, self.pace = env, pace
-        self.open_cycles = pace.interval - pace.refresh
-        self.jobs: list[_Job] = []
-        self.since = 0  # when `left` of all jobs was last brought up to date
-        self.changed = env.event()
-        env.process(self._serve())
-
-    def move(self, cycles: int, busy: int) -> Process:
-        """A transfer of ``cycles`` where it is alone, of which the DRAM is busy for ``busy``."""
-        job = _Job(float(cycles), busy / cycles if cycles else 0.0, self.env.event())
-        self._account()
-        self.jobs.append(job)
-        self._change()
-        yield job.done
-
-    def open_until(self, now: int) -> int:
-        """Cycles before ``now`` in which something could move: nothing does at the end of an interval."""
-        if not self.pace.refresh:
-            return now
-        whole, into = divmod(now, self.pace.interval)
-        return whole * self.open_cycles + min(into, self.open_cycles)
-
-    def wait_for(self, cycles: int) -> int:
-        """Cycles from now on until ``cycles`` of them are open."""
-        now = int(self.env.now)
-        if not self.pace.refresh:
-            return cycles
-        whole, into = divmod(self.open_until(now) + cycles - 1, self.open_cycles)
-        return whole * self.pace.interval + into + 1 - now
-
-    def _account(self) -> None:
-        """What has moved since the last change has moved."""
-        now = int(self.env.now)
-        passed = self.open_until(now) - self.open_until(self.since)
-        for job in self.jobs:
-            job.left -= passed * job.speed
-        self.since = now
-
-    def _change(self) -> None:
-        _share(self.jobs)
-        changed, self.changed = self.changed, self.env.event()
-        changed.succeed()
-
-    def _serve(self) -> Process:
-        while True:
-            if not self.jobs:
-                yield self.changed
-                continue
-            first = min(math.ceil(job.left / job.speed - _TINY) for job in self.jobs)
-            due = self.env.timeout(self.wait_for(max(first, 1)) if first > 0 else 0)
-            yield due | self.changed
-            self._account()
-            finished = [job for job in self.jobs if job.left <= _TINY]
-            if finished:
-                self.jobs = [job for job in self.jobs if job.left > _TINY]
-                for job in finished:
-                    job.done.succeed()
-                self._change()
-
-
-_TINY = 1e-6
-
-
-@dataclass
-class _Job:
-    """A transfer under way: cycles that are ``left`` of it at full speed, its ``demand`` of the DRAM, 0 to
-    1, and its ``speed``, 0 to 1."""
-
-    left: float
-    demand: float
-    done: simpy.Event
-    speed: float = 1.0
-
-
-def _share(jobs: list[_Job]) -> None:
-    """Speeds: the smallest demands are met first, the others share what is left."""
-    free, waiting = 1.0, len(jobs)
-    for job in sorted(jobs, key=lambda j: j.demand):
-        given = min(job.demand, free / waiting)
-        job.speed = given / job.demand if job.demand else 1.0
-        free -= given
-        waiting -= 1
-
-
 class _Core:
     """One core's processes. Its commands start when those of the other cores of its team do."""
 
     def __init__(
-        self, env: simpy.Environment, plans: list[CommandPlan], pace: Pace, dram: _Dram | None
+        self, env: simpy.Environment, plans: list[CommandPlan], pace: Pace, dram: Dram | None
     ) -> None:
         self.env, self.pace, self.dram = env, pace, dram
         self.runs = [self._events(plan) for plan in plans]
@@ -387,7 +298,7 @@ def _play(teams: list[list[list[CommandPlan]]], pace: Pace) -> list[EventTiming]
     """Timings of all cores of all teams, which share one DRAM."""
     env = simpy.Environment()
     alone = len(teams) == 1 and len(teams[0]) == 1
-    dram = None if alone else _Dram(env, pace)
+    dram = None if alone else Dram(env, pace)
     made = [[_Core(env, plans, pace, dram) for plans in team] for team in teams]
     for cores in made:
         for core in cores:

@@ -12,7 +12,7 @@ from variants import unified, variant
 
 from simulator import npu
 from simulator.compiler import compile_graph
-from simulator.compiler.tile import estimate
+from simulator.compiler.estimate import estimate
 from simulator.datapath.machine import Machine
 from simulator.energy.counts import count_program
 from simulator.energy.model import EnergyModel

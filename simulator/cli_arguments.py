@@ -18,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     compiled = commands.add_parser("compile", help="print the program of a model on a device")
     compiled.add_argument("model")
     compiled.add_argument("--device", required=True)
-    compiled.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    _add_point(compiled)
     compiled.add_argument("--graph", action="store_true", help="print the graph instead")
     _add_profile(compiled, "the one the file's format stands for")
     vectors = commands.add_parser("vectors", help="write test vectors for an operator's kernels")
@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     plot.add_argument("model")
     plot.add_argument("--device", required=True)
-    plot.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    _add_point(plot)
     plot.add_argument(
         "-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default: KIND.png"
     )
@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("model", help="a model file, or the name of a catalogue model (e.g. digits)")
     run.add_argument("--device", required=True, help="a shipped device's name, or a .toml file")
-    run.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    _add_point(run)
     run.add_argument(
         "--batch", type=int, default=1, metavar="N",
         help="samples of one inference, whose layers load their weights once for all of them",
@@ -129,7 +129,7 @@ def _add_scale(scale: argparse.ArgumentParser) -> None:
         "--shared-scratchpad", action="store_true",
         help="cores that divide an inference have one scratchpad together",
     )  # fmt: skip
-    scale.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+    _add_point(scale)
     scale.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
     _add_profile(scale, "the one the file's format stands for")
 
@@ -169,6 +169,10 @@ def _add_widths(run: argparse.ArgumentParser) -> None:
         "--accumulators", action="store_true",
         help="a table of how wide accumulators must be: on --data, and by proof from the weights",
     )  # fmt: skip
+
+
+def _add_point(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
 
 
 def _add_profile(parser: argparse.ArgumentParser, default: str) -> None:

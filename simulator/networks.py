@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from simulator.errors import ModelError
+from simulator.fixedpoint.width import ceil_div
 from simulator.graph.ir import Attribute, Graph, GraphTensor, Node, attributes
 from simulator.importers._check import check_graph
 from simulator.ops import output_shapes
@@ -36,11 +37,11 @@ class Shapes:
         )
         return name
 
-    def _constant(self, name: str, values: np.ndarray, dtype: str) -> str:
-        codes = QuantParams((2.0**-7,), (0,)) if dtype == "i8" else None
-        spec = TensorSpec(values.shape, dtype)
-        self.tensors[name] = GraphTensor(name, spec, codes, len(self.tensors))
-        self.constants[name] = values
+    def _weights(self, *shape: int) -> str:
+        """Of the next layer."""
+        name, codes = f"{len(self.nodes) + 1} weights", QuantParams((2.0**-7,), (0,))
+        self.tensors[name] = GraphTensor(name, TensorSpec(shape, "i8"), codes, len(self.tensors))
+        self.constants[name] = np.zeros(shape, np.int8)
         return name
 
     def _node(self, operator: str, inputs: Sequence[str], **values: Attribute) -> str:
@@ -64,7 +65,7 @@ class Shapes:
         found = {"stride_h": stride, "stride_w": stride}
         for axis, before, after in ((1, "pad_top", "pad_bottom"), (2, "pad_left", "pad_right")):
             size = self.shape(x)[axis]
-            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            total = max((ceil_div(size, stride) - 1) * stride + kernel - size, 0)
             found[before] = total // 2 if padding is None else padding
             found[after] = total - total // 2 if padding is None else padding
         return found
@@ -73,9 +74,7 @@ class Shapes:
         self, x: str, n: int, kernel: int = 1, stride: int = 1, padding: int | None = None,
         groups: int = 1, activation: str = "RELU",
     ) -> str:  # fmt: skip
-        channels = self.shape(x)[3] // groups
-        weights = np.zeros((n, kernel, kernel, channels), np.int8)
-        w = self._constant(f"{len(self.nodes) + 1} weights", weights, "i8")
+        w = self._weights(n, kernel, kernel, self.shape(x)[3] // groups)
         window = self._window(x, kernel, stride, padding)
         return self._node(
             "conv_2d", (x, w), activation=activation, dilation_h=1, dilation_w=1, **window
@@ -86,8 +85,7 @@ class Shapes:
         return self.conv(x, channels, kernel, stride, groups=channels)
 
     def dense(self, x: str, n: int, activation: str = "RELU") -> str:
-        k = int(np.prod(self.shape(x)[1:]))
-        w = self._constant(f"{len(self.nodes) + 1} weights", np.zeros((n, k), np.int8), "i8")
+        w = self._weights(n, int(np.prod(self.shape(x)[1:])))
         return self._node(
             "fully_connected", (x, w), activation=activation, weights_format="DEFAULT", keep_dims=0
         )

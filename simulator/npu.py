@@ -286,7 +286,7 @@ def _result(
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [x.overflows for x in layers if x.overflows is not None]
     totals = _totals(
-        program, point, samples, timing.cycles, layers, sum(by_component.values()),
+        program, point, samples, timing, layers, sum(by_component.values()),
         sum(known) if len(known) == len(layers) else None,
     )  # fmt: skip
     return Result(
@@ -296,15 +296,15 @@ def _result(
 
 
 def _totals(
-    program: Program, point: OperatingPoint, samples: int, cycles: int, layers: tuple[Layer, ...],
+    program: Program, point: OperatingPoint, samples: int, timing: Timing, layers: tuple[Layer, ...],
     energy_pj: float, overflows: int | None,
 ) -> Totals:  # fmt: skip
-    hertz = point.clock_mhz * 1e6
+    hertz, cycles = point.clock_mhz * 1e6, timing.cycles
     latency_s = cycles / hertz
     macs = sum(layer.macs for layer in layers)
     power_w = energy_pj * 1e-12 / latency_s
     tops = 2e-12 * macs / latency_s
-    period = steady_period(program, point)
+    period = steady_period(program, point, timing)
     return Totals(
         samples=samples,
         cycles=cycles,

@@ -25,10 +25,7 @@ from simulator.hwconfig import Device, OperatingPoint, SplitScratchpad
 from simulator.program.commands import Host, Matmul, Vector
 from simulator.program.nest import Nest, macs
 from simulator.program.program import Program
-from simulator.program.traffic import (
-    CommandNumbers,
-    weight_bytes,
-)
+from simulator.program.traffic import CommandNumbers, weight_bytes
 from simulator.program.verify import verify_program
 
 # Depth first must save at least this much of the whole model's cost.
@@ -67,10 +64,10 @@ def _fused(compiler: Compiler, plan: Plan) -> Plan:
     best, first, outputs = compiler.lowered, 0, set(compiler.graph.outputs)
     while first < len(best.commands):
         found: tuple[Plan, LoweredGraph] | None = None
-        for start, number in chains(best, plan.spilled, outputs):
+        for number in chains(best, first, plan.spilled, outputs):
             last = None
-            for stripes in STRIPES if start == first else ():
-                other = fused(best, start, number, stripes)
+            for stripes in STRIPES:
+                other = fused(best, first, number, stripes)
                 trial = compiler.trial(other, plan) if other else None
                 if other is None or trial is None:
                     continue
@@ -213,39 +210,37 @@ class Compiler:
     def plan(self) -> Plan:
         """What fits, with as many tensors and weights on chip as there is room for."""
         kept = self._kept_weights()
-        spilled = self.always_in_dram(self._whole(kept))
-        while True:
-            plan = Plan(self, spilled, kept)
-            if plan.tile() and plan.place():
-                plan = self._relieved(plan)
-                self._check_memory(plan)
-                return plan
-            assert plan.failed_at is not None
-            victim = self._victim(plan.failed_at, spilled)
-            if victim is None and any(kept):
-                kept = [0] * len(kept)
-                spilled = self.always_in_dram(False)
-            elif victim is None:
-                raise CompileError(
-                    f"{self.graph.name} on {self.device.name}", plan.problem,
-                    "a larger scratchpad or accumulator memory",
-                )  # fmt: skip
-            else:
-                spilled = spilled | {victim}
+        plan, fits = self._fit(kept, self.always_in_dram(self._whole(kept)), placed=True)
+        if not fits and any(kept):
+            plan, fits = self._fit([0] * len(kept), self.always_in_dram(False), placed=True)
+        if not fits:
+            raise CompileError(
+                f"{self.graph.name} on {self.device.name}", plan.problem,
+                "a larger scratchpad or accumulator memory",
+            )  # fmt: skip
+        plan = self._relieved(plan)
+        self._check_memory(plan)
+        return plan
 
     def trial(self, lowered: LoweredGraph, before: Plan) -> Plan | None:
         """Other commands, with what ``before`` has in DRAM there as well: tiles, but no addresses yet."""
         self.use(lowered)
         kept = self._kept_weights() if any(before.pinned) else [0] * len(lowered.commands)
         spilled = self.always_in_dram(self._whole(kept)) | (before.spilled & set(lowered.root_of))
+        plan, fits = self._fit(kept, spilled, placed=False)
+        return plan if fits else None
+
+    def _fit(self, kept: list[int], spilled: set[str], *, placed: bool) -> tuple[Plan, bool]:
+        """A plan with as little more in DRAM than ``spilled`` as it takes, and whether that is enough;
+        without addresses unless ``placed``."""
         while True:
             plan = Plan(self, spilled, kept)
-            if plan.tile():
-                return plan
+            if plan.tile() and (not placed or plan.place()):
+                return plan, True
             assert plan.failed_at is not None
             victim = self._victim(plan.failed_at, spilled)
             if victim is None:
-                return None
+                return plan, False
             spilled = spilled | {victim}
 
     def _whole(self, kept: list[int]) -> bool:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simulator.dataflows import (
-    INPUT_STATIONARY,
     PIPELINED,
     SERIAL,
-    WEIGHT_STATIONARY,
     Gemm,
     Grid,
     accesses,
+    passing_bits,
+    read_bits,
     work,
 )
 from simulator.fixedpoint.width import ceil_div
@@ -278,16 +278,12 @@ def _moved(nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Gri
     pixels, groups, n, k = tile_counts(nest)
     tiles = nest.batch * pixels * groups * n * k
     moved = accesses(numbers.dataflow, _whole_tile(nest), grid, False)
-    bits = moved.ifmap_reads * numbers.ifmap_bits
-    bits += stored_bits(moved.weight_reads, numbers.stored_millibits)
-    passing = device.psum_bits
-    if numbers.dataflow != INPUT_STATIONARY:
-        passing += numbers.ifmap_bits * grid.terms
-    if numbers.dataflow != WEIGHT_STATIONARY:
-        passing += numbers.weight_bits * grid.terms
+    passing = passing_bits(numbers, device.psum_bits, grid)
     sums = moved.psum_reads + moved.psum_writes
     return _Moved(
-        tiles * bits, tiles * sums * device.accumulator_bits, tiles * moved.pe_cycles * passing
+        tiles * read_bits(moved, numbers),
+        tiles * sums * device.accumulator_bits,
+        tiles * moved.pe_cycles * passing,
     )
 
 

@@ -7,6 +7,7 @@ stripe needs of the layers between is computed for it alone, rows that two strip
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -22,25 +23,25 @@ LONGEST = 4  # commands
 
 
 def chains(
-    lowered: LoweredGraph, between: set[str], outputs: set[str]
-) -> Iterator[tuple[int, int]]:
-    """(first, number) of commands that can run depth first, all that they hand on being in ``between``."""
-    readers: dict[str, int] = {}
-    for command in lowered.commands:
-        for name in set(command.inputs):
-            readers[lowered.root_of[name]] = readers.get(lowered.root_of[name], 0) + 1
-    names = list(lowered.root_of.values())
-    for first in range(len(lowered.commands)):
-        for number in range(2, LONGEST + 1):
-            commands = lowered.commands[first : first + number]
-            if len(commands) < number or not all(_by_rows(c, lowered) for c in commands):
-                break
-            made, following = commands[-2].ofmap, commands[-1]
-            alone = readers.get(made) == 1 and names.count(made) == 1 and made not in outputs
-            if made not in between or not alone or following.inputs[0] != made:
-                break
-            if lowered.root_of[commands[0].inputs[0]] not in lowered.kept:
-                yield first, number
+    lowered: LoweredGraph, first: int, between: set[str], outputs: set[str]
+) -> Iterator[int]:
+    """How many commands from the ``first`` on can run depth first, all that they hand on being in
+    ``between``."""
+    readers = Counter(lowered.root_of[name] for c in lowered.commands for name in set(c.inputs))
+    names = Counter(lowered.root_of.values())
+    for number in range(1, LONGEST + 1):
+        commands = lowered.commands[first : first + number]
+        if len(commands) < number or not _by_rows(commands[-1], lowered):
+            return
+        if number == 1:
+            if lowered.root_of[commands[0].inputs[0]] in lowered.kept:
+                return
+            continue
+        made, following = commands[-2].ofmap, commands[-1]
+        alone = readers[made] == names[made] == 1 and made not in outputs
+        if made not in between or not alone or following.inputs[0] != made:
+            return
+        yield number
 
 
 def _by_rows(command: Command, lowered: LoweredGraph) -> bool:
@@ -64,61 +65,55 @@ def _by_rows(command: Command, lowered: LoweredGraph) -> bool:
 def fused(lowered: LoweredGraph, first: int, number: int, stripes: int) -> LoweredGraph | None:
     """``lowered`` with those commands depth first in so many stripes of rows; None where a stripe would
     read padding alone."""
-    commands = lowered.commands[first : first + number]
-    each = ceil_div(commands[-1].nest.out_h, stripes)  # type: ignore[union-attr]
+    chain = [c for c in lowered.commands[first : first + number] if isinstance(c, Matmul | Vector)]
+    source, target, height = chain[0].inputs[0], chain[-1].ofmap, chain[-1].nest.out_h
     specs, root_of = dict(lowered.specs), dict(lowered.root_of)
     offsets, made = dict(lowered.offsets), list[Command]()
-    for low in range(0, commands[-1].nest.out_h, each):  # type: ignore[union-attr]
-        rows, parts = (low, min(low + each, commands[-1].nest.out_h)), list[Command]()  # type: ignore[union-attr]
-        for place, command in reversed(list(enumerate(commands))):
-            assert isinstance(command, Matmul | Vector)
-            found = rows_of(command.nest, *rows)
+
+    def rows_named(name: str, spec: TensorSpec, low: int) -> str:
+        """A view of rows of ``name`` from ``low`` on."""
+        view = f"{name}[{low}:{low + spec.shape[1]}]"
+        specs[view], root_of[view] = spec, lowered.root_of[name]
+        offsets[view] = lowered.offsets.get(name, 0) + low * (spec.size_bytes // spec.shape[1])
+        return view
+
+    each = ceil_div(height, stripes)
+    for start in range(0, height, each):
+        low, high = start, min(start + each, height)
+        parts = list[Matmul | Vector]()
+        for command in reversed(chain):
+            found = rows_of(command.nest, low, high)
             if found is None:
                 return None
             nest, needed = found
-            suffix = f"[{rows[0]}:{rows[1]}]"
-            ofmap = f"{command.ofmap}{suffix}"
-            specs[ofmap] = _rows(lowered, command.ofmap, command, rows, False)
-            if place == number - 1:
-                root_of[ofmap] = lowered.root_of[command.ofmap]
-                offsets[ofmap] = rows[0] * specs[ofmap].size_bytes // (rows[1] - rows[0])
+            spec = _rows(lowered, command.ofmap, high - low, nest.out_w, nest.groups * nest.n)
+            if command.ofmap == target:
+                ofmap = rows_named(target, spec, low)
             else:
-                ofmap = f"{ofmap} of {low}"
-                specs[ofmap] = specs.pop(f"{command.ofmap}{suffix}")
-                root_of[ofmap] = ofmap
-            parts.append(replace(command, name=f"{command.name}{suffix}", nest=nest, ofmap=ofmap))
-            rows = needed
-        parts.reverse()
-        source = commands[0].inputs[0]
-        view = f"{source}[{rows[0]}:{rows[1]}]"
-        specs[view] = _rows(lowered, source, commands[0], rows, True)
-        root_of[view] = lowered.root_of[source]
-        offsets[view] = lowered.offsets.get(source, 0) + rows[0] * specs[view].size_bytes // (
-            rows[1] - rows[0]
+                ofmap = f"{command.ofmap}[{low}:{high}] of {start}"
+                specs[ofmap], root_of[ofmap] = spec, ofmap
+            parts.append(
+                replace(command, name=f"{command.name}[{low}:{high}]", nest=nest, ofmap=ofmap)
+            )
+            low, high = needed
+        nest = parts[-1].nest
+        before = rows_named(
+            source, _rows(lowered, source, high - low, nest.in_w, nest.groups * nest.k), low
         )
-        before = view
-        for part in parts:
+        for part in reversed(parts):
             made.append(_reading(part, before))
             before = part.ofmap
-    for command in commands[:-1]:
+    for command in chain[:-1]:
         del specs[command.ofmap], root_of[command.ofmap]
-    whole = (*lowered.commands[:first], *made, *lowered.commands[first + number :])
-    return replace(lowered, commands=whole, specs=specs, root_of=root_of, offsets=offsets)
+    commands = (*lowered.commands[:first], *made, *lowered.commands[first + number :])
+    return replace(lowered, commands=commands, specs=specs, root_of=root_of, offsets=offsets)
 
 
-def _reading(command: Command, ifmap: str) -> Command:
+def _reading(command: Matmul | Vector, ifmap: str) -> Command:
     if isinstance(command, Matmul):
         return replace(command, ifmap=ifmap)
-    assert isinstance(command, Vector)
     return replace(command, inputs=(ifmap, *command.inputs[1:]))
 
 
-def _rows(
-    lowered: LoweredGraph, name: str, command: Command, rows: tuple[int, int], read: bool
-) -> TensorSpec:
-    assert isinstance(command, Matmul | Vector)
-    nest = command.nest
-    width, channels = (nest.in_w, nest.k) if read else (nest.out_w, nest.n)
-    return TensorSpec(
-        (1, rows[1] - rows[0], width, nest.groups * channels), lowered.specs[name].dtype
-    )
+def _rows(lowered: LoweredGraph, name: str, rows: int, width: int, channels: int) -> TensorSpec:
+    return TensorSpec((1, rows, width, channels), lowered.specs[name].dtype)

@@ -61,13 +61,10 @@ class Plan:
 
     def crowded(self, index: int) -> bool:
         """Whether activations take more than half of their region while command ``index`` runs."""
-        return 2 * self._on_chip_bytes(index) > self.c.capacities[self.c.region("ifmap")]
-
-    def _on_chip_bytes(self, index: int) -> int:
-        return self._on_chip[index]
+        return 2 * self._on_chip_bytes[index] > self.c.capacities[self.c.region("ifmap")]
 
     @cached_property
-    def _on_chip(self) -> list[int]:
+    def _on_chip_bytes(self) -> list[int]:
         """Bytes of activations on chip while each command runs."""
         found = [0] * len(self.c.lowered.commands)
         for name, (first, last) in self.c.lives.items():
@@ -78,7 +75,7 @@ class Plan:
         return found
 
     def _room(self, index: int) -> Room:
-        used, pinned, caps = self._on_chip_bytes(index), sum(self.pinned), self.c.capacities
+        used, pinned, caps = self._on_chip_bytes[index], sum(self.pinned), self.c.capacities
         # Stream buffers are aligned one by one; at most four of them round up.
         slack = 4 * aligned(1)
         if self.c.split:
@@ -176,7 +173,7 @@ class Plan:
 
     def _on_chip_fits(self, index: int) -> bool:
         region = self.c.region("ifmap")
-        if self._on_chip_bytes(index) > self.c.capacities[region]:
+        if self._on_chip_bytes[index] > self.c.capacities[region]:
             self.failed_at, self.problem = index, "its activations do not fit"
             return False
         return True
@@ -231,7 +228,7 @@ class Plan:
             used = sum(
                 aligned(s) for role, s in self.sizes[i - 1].items() if self.c.region(role) == region
             )
-            used += sum(self.pinned) + (0 if self.c.split else self._on_chip_bytes(i - 1))
+            used += sum(self.pinned) + (0 if self.c.split else self._on_chip_bytes[i - 1])
             if used + aligned(size) <= self.c.capacities[region]:
                 found.add(i)
         return found

@@ -26,11 +26,13 @@ from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import Device
 from simulator.jit import jit
 from simulator.program.nest import Nest, Tile
+from simulator.program.traffic import CommandNumbers, stored_bits
 
 __all__ = [
     "INPUT_STATIONARY", "OUTPUT_STATIONARY", "PIPELINED", "SERIAL", "WEIGHT_STATIONARY",
     "Accesses", "ArrayWork", "Folds", "Gemm", "Grid",
-    "accesses", "fused_bits", "gemm_of", "grid_of", "packed_groups", "reduction_segment", "work",
+    "accesses", "fused_bits", "gemm_of", "grid_of", "packed_groups", "passing_bits", "read_bits",
+    "reduction_segment", "work",
 ]  # fmt: skip
 
 _ws_folds, _os_folds, _is_folds = _ws.folds, _os.folds, _is.folds
@@ -103,6 +105,26 @@ def accesses(dataflow: int, gemm: Gemm, grid: Grid, first_k: bool) -> Accesses:
     if dataflow == OUTPUT_STATIONARY:
         return _os_accesses(gemm, grid, first_k)
     return _is_accesses(gemm, grid, first_k)
+
+
+@jit
+def read_bits(moved: Accesses, numbers: CommandNumbers) -> int:
+    """Bits of the words that leave the scratchpad, weights as they are stored."""
+    return moved.ifmap_reads * numbers.ifmap_bits + stored_bits(
+        moved.weight_reads, numbers.stored_millibits
+    )
+
+
+@jit
+def passing_bits(numbers: CommandNumbers, psum_bits: int, grid: Grid) -> int:
+    """What a PE passes on each cycle: the streamed operand (both, output stationary) and, where it flows
+    or is kept, the partial sum."""
+    passing = psum_bits
+    if numbers.dataflow != INPUT_STATIONARY:
+        passing += numbers.ifmap_bits * grid.terms
+    if numbers.dataflow != WEIGHT_STATIONARY:
+        passing += numbers.weight_bits * grid.terms
+    return passing
 
 
 @jit

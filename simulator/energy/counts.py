@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from simulator.dataflows import (
-    INPUT_STATIONARY,
-    WEIGHT_STATIONARY,
     Grid,
     accesses,
     fused_bits,
     gemm_of,
     grid_of,
+    passing_bits,
+    read_bits,
 )
 from simulator.fixedpoint import thresholds
 from simulator.fixedpoint.requantize import REQUANTIZERS
@@ -29,7 +29,6 @@ from simulator.program.traffic import (
     ofmap_tile_bytes,
     program_numbers,
     read_elements,
-    stored_bits,
     weight_bytes,
     weight_key,
     weight_tile_bytes,
@@ -76,20 +75,11 @@ def _product_tile(
     tile = tile_at(nest, index)
     gemm = gemm_of(nest, tile)
     moved = accesses(numbers.dataflow, gemm, grid, tile.first_k)
-    # What a PE passes on each cycle: the streamed operand (both, output stationary) and, where it
-    # flows or is kept, the partial sum.
-    passing = device.psum_bits
-    if numbers.dataflow != INPUT_STATIONARY:
-        passing += numbers.ifmap_bits * grid.terms
-    if numbers.dataflow != WEIGHT_STATIONARY:
-        passing += numbers.weight_bits * grid.terms
-    read = moved.ifmap_reads * numbers.ifmap_bits
-    read += stored_bits(moved.weight_reads, numbers.stored_millibits)
     return (
         gemm.m * gemm.k * gemm.n * gemm.groups,
         gemm.m * ceil_div(gemm.k, grid.terms) * gemm.n * gemm.groups,
-        moved.pe_cycles * passing,
-        read,
+        moved.pe_cycles * passing_bits(numbers, device.psum_bits, grid),
+        read_bits(moved, numbers),
         moved.psum_reads * device.accumulator_bits,
         moved.psum_writes * device.accumulator_bits,
     )

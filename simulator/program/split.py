@@ -36,13 +36,13 @@ def _part(nest: Nest, split: str, low: int, high: int) -> Nest:
     if split == "groups":
         return nest._replace(groups=size, tile_g=min(nest.tile_g, size))
     if split == "rows":
-        pad, in_size = _window(
+        pad, _, in_size = _window(
             low, high, nest.stride_h, nest.dilation_h, nest.kernel_h, nest.pad_top, nest.in_h
         )
         return nest._replace(
             out_h=size, tile_h=min(nest.tile_h, size), pad_top=pad, in_h=in_size
         )  # fmt: skip
-    pad, in_size = _window(
+    pad, _, in_size = _window(
         low, high, nest.stride_w, nest.dilation_w, nest.kernel_w, nest.pad_left, nest.in_w
     )
     return nest._replace(out_w=size, tile_w=min(nest.tile_w, size), pad_left=pad, in_w=in_size)
@@ -51,20 +51,20 @@ def _part(nest: Nest, split: str, low: int, high: int) -> Nest:
 def rows_of(nest: Nest, low: int, high: int) -> tuple[Nest, tuple[int, int]] | None:
     """(the nest of outputs in rows [low, high), the rows of its ifmap that they read); None where those are
     padding alone."""
-    first = low * nest.stride_h - nest.pad_top
-    reach = (high - low - 1) * nest.stride_h + (nest.kernel_h - 1) * nest.dilation_h
-    skipped, last = max(first, 0), min(first + reach, nest.in_h - 1)
-    if last < skipped:
-        return None
-    return _part(nest, "rows", low, high), (skipped, last + 1)
+    part = _part(nest, "rows", low, high)
+    _, first, size = _window(
+        low, high, nest.stride_h, nest.dilation_h, nest.kernel_h, nest.pad_top, nest.in_h
+    )
+    return None if first < 0 else (part, (first, first + size))
 
 
 def _window(
     low: int, high: int, stride: int, dilation: int, kernel: int, pad: int, size: int
-) -> tuple[int, int]:
-    """(padding before, inputs) of outputs [low, high): what lies before their first input is left out."""
+) -> tuple[int, int, int]:
+    """(padding before, the first input, inputs) of outputs [low, high), whose part of the inputs begins
+    with the first that they read. Where they read padding alone: -1, and one input behind all windows."""
     first, reach = low * stride - pad, (high - low - 1) * stride + (kernel - 1) * dilation
     skipped, last = max(first, 0), min(first + reach, size - 1)
     if last < skipped:
-        return reach + 1, 1  # padding alone: an input behind all windows
-    return max(-first, 0), last + 1 - skipped
+        return reach + 1, -1, 1
+    return max(-first, 0), skipped, last + 1 - skipped

@@ -88,11 +88,12 @@ class _Tracer:
     def __init__(self, result: Result) -> None:
         self.result, self.program = result, result.program
         self.burst = result.device.dma.burst_bytes
+        self.specs = {name: p.spec for name, p in self.program.placements.items()}
         self.places = {n: p for n, p in self.program.placements.items() if p.region == DRAM}
         ends = [p.address_bytes + p.spec.size_bytes for p in self.places.values()]
         self.free = ceil_div(max(ends, default=0), _PAGE) * _PAGE
-        khz = round(result.point.clock_mhz * 1000)
-        self.numbered = program_numbers(self.program, max(khz, 1))
+        numbers = result.device.numbers(result.point)
+        self.numbered = program_numbers(self.program, numbers.clock_khz)
 
     def bursts(self, turn: _Turn) -> Iterator[Access]:
         burst, length = self.burst, turn.end - turn.start
@@ -150,8 +151,7 @@ class _Tracer:
             return [Run(places[tile.weight_index], int(weight_tile_bytes(nest, numbers, tile)))]
         if isinstance(command, Matmul):
             return self._matrix(command, nest, tile)
-        specs = {name: p.spec for name, p in self.program.placements.items()}
-        roles = zip(command.inputs, operand_roles(command, specs), strict=True)
+        roles = zip(command.inputs, operand_roles(command, self.specs), strict=True)
         return [self._whole(n) for n, role in roles if role == WHOLE and n in self.places]
 
     def _matrix(self, command: Matmul, nest: Nest, tile: Tile) -> list[Run]:
@@ -171,9 +171,8 @@ class _Tracer:
         if isinstance(command, Move):
             return self._copied(command)
         assert isinstance(command, Matmul | Vector)
-        specs = {name: p.spec for name, p in self.program.placements.items()}
         found: list[Run] = []
-        for name, role in zip(command.inputs, operand_roles(command, specs), strict=True):
+        for name, role in zip(command.inputs, operand_roles(command, self.specs), strict=True):
             if name in self.places and role not in (WHOLE, "weights"):
                 rows, cols = ifmap_extent(nest, tile)
                 top = max(tile.h0 * nest.stride_h - nest.pad_top, 0)

@@ -74,10 +74,11 @@ def time_copies(program: Program, point: OperatingPoint, copies: int) -> int:
     return max(timing.cycles for timing in simulate_copies(plans, copies, pace))
 
 
-def steady_period(program: Program, point: OperatingPoint) -> int:
-    """Cycles from one inference to the next where they follow each other without a break."""
-    if program.device.cores > 1:
-        return time_device(program, point).cycles
+def steady_period(program: Program, point: OperatingPoint, alone: Timing) -> int:
+    """Cycles from one inference to the next where they follow each other without a break; ``alone`` is
+    the timing of one. On several cores it is the same: none begins early there."""
+    if alone.cores:
+        return alone.cycles
     return period_cycles(plan_program(program, point), pace_of(program.device, point))
 
 

@@ -80,6 +80,14 @@ class _Run:
     prefetch_turn: np.ndarray = field(default_factory=lambda: np.zeros(2, np.int64))
 
 
+def _prefetch(run: _Run, after: list[simpy.Event]) -> _Transfer:
+    """The first weights of a command, fetched beforehand."""
+    plan = run.plan
+    return _Transfer(
+        plan.prefetch_cycles, plan.prefetch_dram, after, run.prefetched, False, run.prefetch_turn
+    )
+
+
 class _Core:
     """One core's processes. Its commands start when those of the other cores of its team do."""
 
@@ -108,10 +116,7 @@ class _Core:
         queue: list[_Transfer] = []
         first = self.runs[0]
         if first.plan.prefetch_cycles:
-            queue.append(_Transfer(
-                first.plan.prefetch_cycles, first.plan.prefetch_dram, [], first.prefetched, False,
-                first.prefetch_turn,
-            ))  # fmt: skip
+            queue.append(_prefetch(first, []))
         for index, run in enumerate(self.runs):
             following = self.runs[index + 1] if index + 1 < len(self.runs) else None
             count = run.plan.tiles.shape[0]
@@ -151,11 +156,7 @@ class _Core:
             # An on-chip copy holds the DMA itself; the host does not.
             copying = run.plan.alone_cycles and run.plan.kind != HOST
             after = run.finished if copying else run.start
-            plan = following.plan
-            queue.append(_Transfer(
-                plan.prefetch_cycles, plan.prefetch_dram, [after], following.prefetched, False,
-                following.prefetch_turn,
-            ))  # fmt: skip
+            queue.append(_prefetch(following, [after]))
 
     def _bus(self) -> Process:
         wrote, turned = False, 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.dataflows import Grid, gemm_of, grid_of, work
 from simulator.fixedpoint.width import ceil_div
-from simulator.hwconfig import Device, DeviceNumbers, OperatingPoint
+from simulator.hwconfig import Device, DeviceNumbers, MemoryNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
 from simulator.program.program import Program
@@ -28,6 +28,7 @@ from simulator.program.traffic import (
 )
 from simulator.program.traffic import VECTOR as VECTOR_COMMAND
 from simulator.program.transfers import (
+    Runs,
     dram_cycles,
     meeting_cycles,
     trailing_cycles,
@@ -76,6 +77,14 @@ class Pace(NamedTuple):
 
 
 @jit
+def _read(row: np.ndarray, runs: Runs, memory: MemoryNumbers) -> int:
+    """Note in ``row`` that a tile's operands have these ``runs``; returns their bytes."""
+    row[OPERANDS] += transfer_cycles(runs, False, memory)
+    row[DRAM_IN] += dram_cycles(runs, False, memory)
+    return runs.size_bytes
+
+
+@jit
 def _fill(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, plan: np.ndarray
 ) -> tuple[int, int]:
@@ -90,25 +99,20 @@ def _fill(
         weights = weight_key(numbers, tile)
         if numbers.stream_weights and weights != last_weights:
             runs = weight_runs(nest, numbers, tile, memory.row_by_row)
-            moved += runs.size_bytes
             if numbers.prefetched and index == 0:
                 prefetch = transfer_cycles(runs, False, memory)
                 prefetch_dram = dram_cycles(runs, False, memory)
+                moved += runs.size_bytes
             else:
-                row[OPERANDS] += transfer_cycles(runs, False, memory)
-                row[DRAM_IN] += dram_cycles(runs, False, memory)
+                moved += _read(row, runs, memory)
             last_weights = weights
         if tile.ifmap_index != last_ifmap:
             if numbers.stream_ifmap:
                 runs = ifmap_runs(nest, numbers, tile, numbers.ifmap_bits, memory.row_by_row)
-                moved += runs.size_bytes
-                row[OPERANDS] += transfer_cycles(runs, False, memory)
-                row[DRAM_IN] += dram_cycles(runs, False, memory)
+                moved += _read(row, runs, memory)
             if numbers.stream_second:
                 runs = ifmap_runs(nest, numbers, tile, numbers.second_bits, memory.row_by_row)
-                moved += runs.size_bytes
-                row[OPERANDS] += transfer_cycles(runs, False, memory)
-                row[DRAM_IN] += dram_cycles(runs, False, memory)
+                moved += _read(row, runs, memory)
             last_ifmap = tile.ifmap_index
         if numbers.kind == MOVE and not numbers.stream_ofmap:
             # The DMA writes every run, and what it fills in, which did not come over the bus.

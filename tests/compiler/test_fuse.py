@@ -68,9 +68,9 @@ def test_values_of_stripes(number: int, stripes: int) -> None:
     x = np.random.default_rng(1).integers(-128, 128, (2, 1, 37, 29, 3), np.int8)
     expected = outputs(compile_graph(graph, device), x)
     lowered, tried = lower_graph(graph, device), 0
-    everything = set(lowered.root_of)
-    for first, length in chains(lowered, everything, set(graph.outputs)):
-        if length != number:
+    everything, made = set(lowered.root_of), set(graph.outputs)
+    for first in range(len(lowered.commands)):
+        if number not in chains(lowered, first, everything, made):
             continue
         striped = fused(lowered, first, number, stripes)
         if striped is None:
@@ -84,6 +84,26 @@ def test_values_of_stripes(number: int, stripes: int) -> None:
         text = print_program(program)
         assert print_program(parse_program(text, program.constants, device)) == text
     assert tried
+
+
+def test_a_stripe_in_stripes() -> None:
+    """The last two layers of a stripe of four, once more depth first: rows of what are rows already."""
+    graph, device = network(), variant("fsd", {"scratchpad.resident_weights": False})
+    x = np.random.default_rng(1).integers(-128, 128, (2, 1, 37, 29, 3), np.int8)
+    expected = outputs(compile_graph(graph, device), x)
+    lowered = lower_graph(graph, device)
+    first = len(lowered.commands) - 4
+    striped = fused(lowered, first, 4, 2)
+    assert striped is not None
+    inner = len(striped.commands) - 2
+    assert 2 in chains(striped, inner, set(striped.root_of), set(graph.outputs))
+    again = fused(striped, inner, 2, 2)
+    assert again is not None
+    assert len(again.commands) == len(striped.commands) + 2
+    compiler = Compiler(graph, device, device.operating_point(), {}, LATENCY)
+    compiler.use(again)
+    program = verify_program(compiler.plan().program())
+    assert np.array_equal(outputs(program, x), expected)
 
 
 def test_rows_that_stripes_share_are_made_twice() -> None:

@@ -98,7 +98,8 @@ def test_steady_state(model: str, resident: bool) -> None:
     point, pace = device.operating_point(), pace_of(device)
     program = compile_graph(graph_of(model), device)
     plans = plan_program(program, point)
-    alone, period = time_plans(plans, pace).cycles, steady_period(program, point)
+    timing = time_plans(plans, pace)
+    alone, period = timing.cycles, steady_period(program, point, timing)
     for rounds in (2, 3, 5):
         several = time_plans(plans * rounds, pace).cycles
         assert several == alone + (rounds - 1) * period

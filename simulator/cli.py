@@ -290,7 +290,8 @@ def _plot(args: argparse.Namespace) -> int:
     check_target(target)
     device, model = load_device(args.device), load_model(args.model, args.profile)
     _announce_compilation()
-    draw(args.kind, simulate(model, device, operating_point=args.operating_point), target)
+    result = simulate(model, device, operating_point=args.operating_point)
+    draw(lambda plt: FIGURES[args.kind](plt, result), target)
     print(target)
     return _OK
 
@@ -315,10 +316,14 @@ def _scale(args: argparse.Namespace) -> int:
     from simulator.explore.scaling import scaling
     from simulator.hwconfig import load_device
     from simulator.npu import load_model
+    from simulator.report.figures import draw, figure_suffix, scaling_figure
     from simulator.report.machine_readable import check_target
     from simulator.report.scaling import scaling_report, scaling_to_dict
 
     check_target(args.json)
+    if args.figure:
+        figure_suffix(args.figure)
+        check_target(args.figure)
     try:
         cores = [int(part) for part in args.cores.split(",")]
     except ValueError:
@@ -330,6 +335,9 @@ def _scale(args: argparse.Namespace) -> int:
         operating_point=args.operating_point,
     )  # fmt: skip
     at = device.operating_point(args.operating_point)
+    if args.figure:
+        title = f"{model.name} on cores like {device.name} at {at.clock_mhz:g} MHz"
+        draw(lambda plt: scaling_figure(plt, points, title), args.figure)
     text = scaling_report(points, model.name, device, at)
     _tell(args.json, scaling_to_dict(points, model.name, device), text)
     return _OK

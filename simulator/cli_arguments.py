@@ -130,6 +130,7 @@ def _add_scale(scale: argparse.ArgumentParser) -> None:
         help="cores that divide an inference have one scratchpad together",
     )  # fmt: skip
     _add_point(scale)
+    scale.add_argument("--figure", metavar="FILE", help="also draw it: .png, .svg or .pdf")
     scale.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
     _add_profile(scale, "the one the file's format stands for")
 

@@ -1,9 +1,9 @@
-"""Figures of one run: what engines do when, layers under the device's roof, and where their cycles go."""
+"""Figures: engines over time, layers under the roof, where cycles go; a model over cores."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from simulator.errors import UsageError
 from simulator.files import write_bytes
 from simulator.report.text import short_name
 from simulator.report.trace import COMMANDS, TRACKS, Span, spans_of
-from simulator.result import Layer, Result
+from simulator.result import Layer, Result, ScalingPoint
 from simulator.timing.result import CAUSES
 
 _SUFFIXES = (".png", ".svg", ".pdf")
@@ -30,8 +30,8 @@ def figure_suffix(target: str) -> str:
     return suffix
 
 
-def draw(kind: str, result: Result, target: str) -> None:
-    """Write the figure ``kind`` (a name of ``FIGURES``) of ``result`` to ``target``."""
+def draw(make: Callable[[Any], Any], target: str) -> None:
+    """Write the figure that ``make`` makes, given ``matplotlib.pyplot``, to ``target``."""
     suffix = figure_suffix(target)
     try:
         import matplotlib
@@ -41,7 +41,7 @@ def draw(kind: str, result: Result, target: str) -> None:
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure = FIGURES[kind](plt, result)
+    figure = make(plt)
     content = io.BytesIO()
     try:
         figure.savefig(content, format=suffix[1:], dpi=_DPI, bbox_inches="tight")
@@ -192,6 +192,40 @@ def _cycles(plt: Any, result: Result) -> Any:
 
 def _label(layer: Layer, result: Result) -> str:
     return f"{short_name(layer.name)} ({layer.cycles / result.totals.cycles:.1%})"
+
+
+def scaling_figure(plt: Any, points: Sequence[ScalingPoint], title: str) -> Any:
+    """Speed-ups over cores, against the first of ``points``; dotted, had every core the DRAM to itself."""
+    cores = [p.cores for p in points]
+    first = points[0]
+    figure, axes = plt.subplots(figsize=(7, 5))
+    axes.plot(cores, [n / cores[0] for n in cores], color="grey", linewidth=0.8, label="ideal")
+    ways = {
+        "an inference on each core": [
+            (
+                first.batch_cycles / first.cores,
+                p.batch_cycles / p.cores,
+                p.batch_alone_cycles / p.cores,
+            )
+            for p in points
+        ],
+        "one inference divided": [
+            (first.latency_cycles, p.latency_cycles, p.alone_cycles) for p in points
+        ],
+    }
+    for number, (label, cycles) in enumerate(ways.items()):
+        look = {"color": plt.get_cmap("tab10")(number), "marker": "o", "markersize": 5}
+        axes.plot(cores, [one / free for one, _, free in cycles], linestyle=":", **look)
+        axes.plot(cores, [one / now for one, now, _ in cycles], label=label, **look)
+    axes.plot([], [], color="black", linestyle=":", label="had each core the DRAM to itself")
+    axes.set_xticks(cores, [str(n) for n in cores])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("cores")
+    axes.set_ylabel(f"speed-up over {cores[0]} core{'s' * (cores[0] > 1)}")
+    axes.set_title(title, fontsize=10)
+    axes.legend(frameon=False)
+    axes.grid(visible=True, linewidth=0.3)
+    return figure
 
 
 FIGURES: dict[str, Callable[[Any, Result], Any]] = {

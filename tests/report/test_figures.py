@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from simulator.cli import main
+from simulator.explore.scaling import scaling
 from simulator.hwconfig import load_device
 from simulator.npu import load_model, simulate
-from simulator.report.figures import FIGURES
+from simulator.report.figures import FIGURES, scaling_figure
 from simulator.report.trace import spans_of
 from simulator.result import Result
 from simulator.timing.result import CAUSES
@@ -75,6 +76,27 @@ def test_roofline_has_a_mark_for_every_product(result: Result) -> None:
             assert x == pytest.approx(moving[y])
             bound = x * result.device.dram.bandwidth_mb_per_s / 1e6
             assert y <= 1.001 * min(bound, result.totals.peak_tops)
+    plt.close(figure)
+
+
+def test_scaling_shows_what_the_report_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scaling.svg"
+    assert (
+        main(["scale", "digits", "--device", DEVICE, "--cores", "1,2", "--figure", str(path)]) == 0
+    )
+    assert "speed-up" in capsys.readouterr().out
+    assert path.read_bytes().startswith(b"<?xml")
+    points = scaling(load_model("digits"), load_device(DEVICE), [1, 2, 4], shared_scratchpad=True)
+    figure = scaling_figure(plt, points, "")
+    ideal, _, each, _, divided, _ = figure.axes[0].lines
+    assert list(ideal.get_ydata()) == [1, 2, 4]
+    rate = [points[0].batch_cycles / (p.batch_cycles / p.cores) for p in points]
+    assert list(each.get_ydata()) == pytest.approx(rate)
+    assert list(divided.get_ydata()) == pytest.approx(
+        [points[0].latency_cycles / p.latency_cycles for p in points]
+    )
     plt.close(figure)
 
 

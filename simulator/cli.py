@@ -230,13 +230,22 @@ def _compile(args: argparse.Namespace) -> int:
 
 
 def _devices(args: argparse.Namespace) -> int:
-    from simulator.hwconfig import json_schema, load_device
+    from simulator.hwconfig import device_names, json_schema, load_device
     from simulator.report.catalogue import device_details, device_table
 
     if args.schema:
         print(json.dumps(json_schema(), indent=2))
+    elif args.published:
+        from simulator.explore.published import published_check
+        from simulator.report.published import published_table
+
+        names = [args.name] if args.name else device_names()
+        _announce_compilation()
+        print(published_table([published_check(name) for name in names], args.markdown))
+    elif args.name:
+        print(device_details(load_device(args.name)))
     else:
-        print(device_details(load_device(args.name)) if args.name else device_table())
+        print(device_table(args.markdown))
     return _OK
 
 

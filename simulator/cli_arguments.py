@@ -32,6 +32,11 @@ def parser() -> argparse.ArgumentParser:
     devices.add_argument(
         "--schema", action="store_true", help="print the JSON Schema of device files"
     )
+    devices.add_argument(
+        "--published", action="store_true",
+        help="peak, power and area beside what is published of them",
+    )  # fmt: skip
+    devices.add_argument("--markdown", action="store_true", help="the table as Markdown")
     commands.add_parser("ops", help="list operators and their rules")
     profiles = commands.add_parser(
         "profiles", help="list numeric profiles and how each operator's arithmetic is known"

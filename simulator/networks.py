@@ -194,6 +194,12 @@ def square_dense(layers: int, width: int) -> Graph:
     return net.graph(x)
 
 
+def product(m: int, k: int, n: int) -> Graph:
+    """One matrix product, of ``m`` by ``k`` with ``k`` by ``n``."""
+    net = Shapes(f"product of {m} x {k} x {n}", (m, k))
+    return net.graph(net.dense(net.input, n))
+
+
 def board_convolutions(layers: int, width: int, side: int) -> Graph:
     """Convolutions of 3 x 3 on a board of ``side`` x ``side``, all of ``width`` channels."""
     net = Shapes(f"{layers} convolutions of {width} on {side} x {side}", (1, side, side, width))

@@ -17,6 +17,7 @@ from simulator.dataflows import grid_of
 from simulator.datapath.machine import CommandCounts, accumulator_bound
 from simulator.energy.counts import Counts, count_program
 from simulator.energy.model import COMPONENTS, EnergyModel
+from simulator.energy.uncertainty import Spread, effects, spread, total_work
 from simulator.errors import UsageError
 from simulator.evaluation import Evaluation, Progress, Stream, evaluate
 from simulator.graph import Graph
@@ -88,7 +89,6 @@ def exact_device() -> Device:
         "host": {"operations_per_s": 1e9, "call_latency_s": 1e-6, "operation_pj": 10},
         "operating_points": [{"name": "nominal", "voltage_v": 0.8, "clock_mhz": 100.0}],
         "energy": {"node_nm": 28, "wire_mm": 1.0},
-        "power": {"leakage_mw": 1, "idle_mw": 1},
     }, "exact device")  # fmt: skip
 
 
@@ -285,20 +285,25 @@ def _result(
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [x.overflows for x in layers if x.overflows is not None]
+    # Layers of a program on one core hold it one after the other, and so their cycles sum to the total.
+    work = total_work(counts, sum(t.cycles for t in timing.commands))
+    single = effects(device, point, work)
     totals = _totals(
-        program, point, samples, timing, layers, sum(by_component.values()),
+        program, energy, samples, timing, layers, spread(device, point, work, single),
         sum(known) if len(known) == len(layers) else None,
     )  # fmt: skip
     return Result(
         model, device, point, program, timing, totals, timing.by_cause(), by_component, layers,
-        evaluation.accuracy if evaluation else None,
+        evaluation.accuracy if evaluation else None, tuple(single),
     )  # fmt: skip
 
 
 def _totals(
-    program: Program, point: OperatingPoint, samples: int, timing: Timing, layers: tuple[Layer, ...],
-    energy_pj: float, overflows: int | None,
+    program: Program, energy: EnergyModel, samples: int, timing: Timing, layers: tuple[Layer, ...],
+    ends: Spread, overflows: int | None,
 ) -> Totals:  # fmt: skip
+    point = energy.point
+    energy_pj = sum(layer.energy_pj for layer in layers)
     hertz, cycles = point.clock_mhz * 1e6, timing.cycles
     latency_s = cycles / hertz
     macs = sum(layer.macs for layer in layers)
@@ -316,11 +321,20 @@ def _totals(
         macs=macs,
         utilization=sum(x.utilization * x.cycles for x in layers) / cycles,
         energy_pj=energy_pj,
+        energy_low_pj=ends.low,
+        energy_high_pj=ends.high,
+        energy_lowest_pj=ends.lowest,
+        energy_highest_pj=ends.highest,
         average_power_w=power_w,
         peak_tops=program.device.peak_tops(point),
         tops=tops,
         tops_per_watt=tops / power_w,
         inferences_per_joule=samples / (energy_pj * 1e-12),
+        area_mm2=energy.area.total,
+        area_low_mm2=energy.area_low.total,
+        area_high_mm2=energy.area_high.total,
+        peak_tops_per_mm2=program.device.peak_tops(point) / energy.area.total,
+        die_cost_usd=energy.die_cost_usd,
         dram_bytes=sum(layer.dram_bytes for layer in layers),
         scratchpad_bytes=sum(layer.scratchpad_bytes for layer in layers),
         scratchpad_peak_bytes=program.scratchpad_peak_bytes,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simulator.datapath.explain import Explanation
+from simulator.energy.uncertainty import Effect
 from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint
 from simulator.program.program import Program
@@ -29,6 +30,10 @@ class Totals:
     nothing else before or after it; ``inferences_per_s`` and power are those of such inferences one by one.
     ``first_cycles`` is one that loads those weights as well. Inferences that follow each other without a
     break come every ``period_cycles``: ``steady_inferences_per_s``.
+    ``energy_low_pj`` to ``energy_high_pj``: its range where the numbers of the energy tables err
+    independently of each other; ``energy_lowest_pj`` to ``energy_highest_pj`` where all err the same way.
+    Areas are those of array, vector unit and on-chip memories, ``area_low_mm2`` and ``area_high_mm2`` with
+    all numbers at an end.
     ``overflows`` counts output elements whose accumulator overflowed, over all samples run; without data it
     is 0 where the weights prove that none can, else None.
     """
@@ -43,11 +48,20 @@ class Totals:
     macs: int
     utilization: float
     energy_pj: float
+    energy_low_pj: float
+    energy_high_pj: float
+    energy_lowest_pj: float
+    energy_highest_pj: float
     average_power_w: float
     peak_tops: float
     tops: float
     tops_per_watt: float
     inferences_per_joule: float
+    area_mm2: float
+    area_low_mm2: float
+    area_high_mm2: float
+    peak_tops_per_mm2: float
+    die_cost_usd: float
     dram_bytes: int
     scratchpad_bytes: int
     scratchpad_peak_bytes: int
@@ -105,7 +119,8 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything one run answers."""
+    """Everything one run answers. ``effects``: which number of the energy tables moves its energy, what
+    moves it most first."""
 
     model: Graph
     device: Device
@@ -117,6 +132,7 @@ class Result:
     energy_by_component_pj: dict[str, float]
     layers: tuple[Layer, ...]
     accuracy: Accuracy | None
+    effects: tuple[Effect, ...]
 
 
 @dataclass(frozen=True)
@@ -135,6 +151,50 @@ class ScalingPoint:
     commands: int
     batch_cycles: int
     batch_alone_cycles: int
+
+
+@dataclass(frozen=True)
+class Watts:
+    """A power, with its range where the tables' numbers err independently, and where all err one way."""
+
+    value: float
+    low: float
+    high: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class PublishedCheck:
+    """One device. ``power_of`` and ``load`` say what a published power covers; ``peak_tops`` and
+    ``tops_per_watt`` are the model's at its peak, ``tops`` what the load reaches."""
+
+    device: Device
+    peak_tops: float
+    power: Watts
+    tops: float
+    area_mm2: float
+    area_low_mm2: float
+    area_high_mm2: float
+
+    @property
+    def tops_per_watt(self) -> float:
+        return self.tops / self.power.value
+
+    @property
+    def power_error(self) -> float | None:
+        """(model - published) / published."""
+        published = self.device.published.power_w
+        return None if published is None else self.power.value / published - 1
+
+    @property
+    def within(self) -> bool | None:
+        """Whether the published power is within the model's range; of a chip or a board, not below it."""
+        published = self.device.published
+        if published.power_w is None:
+            return None
+        most = self.power.highest if published.power_of == "engine" else float("inf")
+        return self.power.lowest <= published.power_w <= most
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from simulator.energy.prices import Prices
 from simulator.energy.scaling import energy_factor, wire_factor
 from simulator.energy.table import Bounds, EnergyTable
-from simulator.errors import DeviceError
 from simulator.hwconfig import Device, OperatingPoint
 
 _KIB = 1024.0
@@ -47,7 +47,7 @@ def sram_read_pj_per_bit(table: EnergyTable, bank_bytes: float, bounds: Bounds =
 
 
 def action_energies(
-    table: EnergyTable, device: Device, point: OperatingPoint, bounds: Bounds = "value"
+    prices: Prices, device: Device, point: OperatingPoint, bounds: Bounds = "value"
 ) -> ActionEnergies:
     """What each action of ``device`` costs at ``point``, or the ``low`` or ``high`` end of it.
 
@@ -55,9 +55,7 @@ def action_energies(
     split; the accumulator memory is one bank per array column. DRAM does not scale with node or
     voltage, wires scale with voltage only, all else with both.
     """
-    if device.dram.kind not in table.dram:
-        problem = f"dram.kind = {device.dram.kind!r} is not in energy table {table.name}"
-        raise DeviceError(device.name, problem, ", ".join(sorted(table.dram)))
+    table = prices.table
     array = device.array
     where = f"{device.name}, operating point {point.name}"
     scale = energy_factor(
@@ -81,7 +79,7 @@ def action_energies(
         vector_multiply=scale * table.vector.multiply_pj.at(bounds),
         vector_add=scale * table.vector.add_pj.at(bounds),
         vector_lookup=scale * table.vector.lookup_pj.at(bounds),
-        dram_per_bit=table.dram[device.dram.kind].pj_per_bit.at(bounds),
+        dram_per_bit=prices.dram.pj_per_bit.at(bounds),
         wire_per_bit=wire * device.energy.wire_mm,
         instruction=scale * table.instruction.pj.at(bounds),
     )

@@ -2,7 +2,7 @@
 
 Dynamic energy per operation is a polynomial in the supply voltage, one per node (Stillmaker and
 Baas, Integration 58 (2017) 74-81, doi:10.1016/j.vlsi.2017.02.002); only the ratio of two of them
-means anything. The coefficients are in ``hwconfigs/energy/scaling.toml``.
+means anything, as of two areas. The coefficients are in ``hwconfigs/energy/scaling.toml``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ class NodeEnergy(Section):
     a1: _Coefficient
     a0: _Coefficient
     nominal_v: Positive
+    threshold_v: Positive
+    area: Positive
 
     def energy(self, voltage_v: float) -> float:
         """Relative energy of an operation; meaningful within :meth:`supply_range` only."""
@@ -52,11 +54,21 @@ class NodeEnergy(Section):
         return max(LOWEST_SUPPLY * self.nominal_v, turn), HIGHEST_SUPPLY * self.nominal_v
 
 
-class Scaling(Section):
-    """The published nodes, largest first."""
+class Law(Section):
+    """The exponent of a power law."""
 
-    schema_version: Literal[1]
+    exponent: Positive
+    status: Literal["published", "derived", "estimated"]
     source: SourceText
+
+
+class Scaling(Section):
+    """The published nodes, largest first, and the laws of clock and leakage."""
+
+    schema_version: Literal[2]
+    source: SourceText
+    clock: Law
+    leakage: Law
     nodes: Annotated[tuple[NodeEnergy, ...], Field(min_length=2, strict=False)]
 
     @model_validator(mode="after")
@@ -64,6 +76,8 @@ class Scaling(Section):
         sizes = [n.node_nm for n in self.nodes]
         if any(a <= b for a, b in pairwise(sizes)):
             raise ValueError(f"nodes: node_nm {sizes} does not fall from one to the next")
+        if any(a.area <= b.area for a, b in pairwise(self.nodes)):
+            raise ValueError("nodes: area does not fall with node_nm")
         for node in self.nodes:
             if node.a2 <= 0 and not (node.a2 == 0 and node.a1 > 0):
                 raise ValueError(f"nodes: energy of {node.node_nm:g} nm does not rise with voltage")
@@ -130,6 +144,45 @@ def energy_factor(
     return _relative_energy(node_nm, voltage_v, where) / _relative_energy(
         base_node_nm, base_voltage_v, where
     )
+
+
+def area_factor(node_nm: float, base_node_nm: float, where: str = "area scaling") -> float:
+    """Area of the same logic relative to the base node; interpolated and continued as energy is."""
+
+    def relative(node: float) -> float:
+        larger, smaller, weight = _between(node, where)
+        return larger.area**weight * smaller.area ** (1 - weight)
+
+    return relative(node_nm) / relative(base_node_nm)
+
+
+def nominal_supply(node_nm: float, where: str = "energy scaling") -> float:
+    """The usual supply of a node, in volts; between published nodes interpolated like energy."""
+    larger, smaller, weight = _between(node_nm, where)
+    return larger.nominal_v**weight * smaller.nominal_v ** (1 - weight)
+
+
+def clock_factor(
+    node_nm: float, voltage_v: float, base_voltage_v: float, where: str = "clock scaling"
+) -> float:
+    """Clock that a supply allows, relative to that at ``base_voltage_v``: the alpha-power law,
+    ``(V - Vt)^a / V``."""
+    larger, smaller, weight = _between(node_nm, where)
+    threshold = larger.threshold_v**weight * smaller.threshold_v ** (1 - weight)
+    exponent = load_scaling().clock.exponent
+    if min(voltage_v, base_voltage_v) <= threshold:
+        problem = f"voltage_v = {min(voltage_v, base_voltage_v):g}: no clock runs at {node_nm:g} nm"
+        raise DeviceError(where, problem, f"above {threshold:.3f} V")
+
+    def speed(volts: float) -> float:
+        return (volts - threshold) ** exponent / volts
+
+    return speed(voltage_v) / speed(base_voltage_v)
+
+
+def gate_leakage_factor(node_nm: float, base_node_nm: float) -> float:
+    """Leakage of a gate or of a bit relative to the base node, at the nominal supply of each."""
+    return (node_nm / base_node_nm) ** load_scaling().leakage.exponent
 
 
 def wire_factor(voltage_v: float, base_voltage_v: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
@@ -26,7 +27,7 @@ _Unit = TypeVar("_Unit", bound=str)
 _Model = TypeVar("_Model", bound=BaseModel)
 
 NO_DRAM = "none"  # the only kind whose energy is zero
-_NOT_TABLES = ("scaling",)
+_NOT_TABLES = ("scaling", "dram")
 
 
 class Section(BaseModel):
@@ -62,6 +63,13 @@ Pj = Quantity[Literal["pJ"]]
 PjPerBit = Quantity[Literal["pJ/bit"]]
 PjPerBit2 = Quantity[Literal["pJ/bit^2"]]
 PjPerBitMm = Quantity[Literal["pJ/bit/mm"]]
+PjPerMm2 = Quantity[Literal["pJ/mm^2"]]
+MwPerMm2 = Quantity[Literal["mW/mm^2"]]
+MwPerMib = Quantity[Literal["mW/MiB"]]
+Um2PerBit = Quantity[Literal["um^2/bit"]]
+Um2PerBit2 = Quantity[Literal["um^2/bit^2"]]
+PerCm2 = Quantity[Literal["1/cm^2"]]
+Usd = Quantity[Literal["USD"]]
 Ratio = Quantity[Literal["1"]]
 
 
@@ -113,10 +121,44 @@ class Instruction(Section):
     pj: Pj
 
 
-class EnergyTable(Section):
-    """Energies at ``node_nm`` and ``voltage_v``. Construct with :func:`load_energy_table`."""
+class Clock(Section):
+    """The tree that brings the clock to a square millimetre of chip, for one cycle of it."""
 
-    schema_version: Literal[1]
+    pj_per_mm2: PjPerMm2
+
+
+class Leakage(Section):
+    """What flows whether or not anything is done. ``low_power_share``: what a low-power process leaks of
+    it; ``retention_share``: what is left of an SRAM's where it only keeps its bits, all else off."""
+
+    logic_mw_per_mm2: MwPerMm2
+    sram_mw_per_mib: MwPerMib
+    low_power_share: Ratio
+    retention_share: Ratio
+
+
+class Area(Section):
+    """Cells of arithmetic and registers by width, SRAM macros by capacity. ``overhead``: area of placed,
+    clocked and controlled logic over that of its multipliers, adders and registers."""
+
+    multiplier_um2_per_bit2: Um2PerBit2
+    adder_um2_per_bit: Um2PerBit
+    register_um2_per_bit: Um2PerBit
+    sram_um2_per_bit: Um2PerBit
+    overhead: Ratio
+
+
+class Cost(Section):
+    """A processed wafer of 300 mm, and the faults on it."""
+
+    wafer_usd: Usd
+    defects_per_cm2: PerCm2
+
+
+class EnergyTable(Section):
+    """Energies and areas at ``node_nm`` and ``voltage_v``. Construct with :func:`load_energy_table`."""
+
+    schema_version: Literal[2]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
     node_nm: Positive
     voltage_v: Positive
@@ -126,22 +168,40 @@ class EnergyTable(Section):
     register_: Register = Field(alias="register")  # BaseModel itself has a `register`
     scratchpad: Scratchpad
     vector: Vector
-    dram: Annotated[dict[str, Dram], Field(min_length=1)]
     wire: Wire
     instruction: Instruction
+    clock: Clock
+    leakage: Leakage
+    area: Area
+    cost: Cost
 
     @model_validator(mode="after")
-    def _only_absence_is_free(self) -> EnergyTable:
+    def _nothing_is_free(self) -> EnergyTable:
+        for key, quantity in quantities(self):
+            if quantity.low <= 0:
+                raise ValueError(f"{key}.low = {quantity.low}: nothing on a chip comes for 0")
+        return self
+
+
+class DramTable(Section):
+    """What a bit to or from each kind of memory behind the DMA costs. Construct with
+    :func:`load_dram_table`."""
+
+    schema_version: Literal[2]
+    dram: Annotated[dict[str, Dram], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _only_absence_is_free(self) -> DramTable:
         for key, quantity in quantities(self):
             absent = key == f"dram.{NO_DRAM}.pj_per_bit"
             if absent and quantity.high > 0:
                 raise ValueError(f"{key}.high = {quantity.high}: where no memory is, 0")
             if not absent and quantity.low <= 0:
-                raise ValueError(f"{key}.low = {quantity.low}: an action costs more than 0")
+                raise ValueError(f"{key}.low = {quantity.low}: an access costs more than 0")
         return self
 
 
-def quantities(table: EnergyTable) -> Iterator[tuple[str, Quantity[Any]]]:
+def quantities(table: Section) -> Iterator[tuple[str, Quantity[Any]]]:
     """Every number of ``table`` with its dotted key, as the file spells it."""
 
     def walk(prefix: str, value: object) -> Iterator[tuple[str, Quantity[Any]]]:
@@ -171,8 +231,26 @@ def load_energy_table(name_or_path: str | Path) -> EnergyTable:
         if str(name_or_path) not in energy_table_names():
             allowed = f"{', '.join(energy_table_names())}, or the path of a .toml file"
             raise DeviceError("energy table", f"no table called {str(name_or_path)!r}", allowed)
-        path = data_folder("hwconfigs") / "energy" / f"{name_or_path}.toml"
+        return _shipped(str(name_or_path))
     return read_toml(path, EnergyTable)
+
+
+@cache
+def _shipped(name: str) -> EnergyTable:
+    return read_toml(data_folder("hwconfigs") / "energy" / f"{name}.toml", EnergyTable)
+
+
+@cache
+def load_dram_table() -> DramTable:
+    """The shipped table of memories behind the DMA."""
+    return read_toml(data_folder("hwconfigs") / "energy" / "dram.toml", DramTable)
+
+
+def table_for(node_nm: float) -> str:
+    """The shipped table to take for a node: its own, else that of the next larger one, else the largest."""
+    nodes = sorted(float(name.removesuffix("nm")) for name in energy_table_names())
+    larger = next((node for node in nodes if node >= node_nm), nodes[-1])
+    return f"{larger:g}nm"
 
 
 def read_toml(path: Path, model: type[_Model]) -> _Model:

@@ -104,7 +104,7 @@ class Device(Section):
     host: Host
     operating_points: Annotated[tuple[OperatingPoint, ...], Field(min_length=1)]
     energy: Energy
-    power: Power
+    power: Power = Power()
     published: Published = Published()
     sources: dict[str, Source] = Field(
         default_factory=dict,

@@ -125,8 +125,9 @@ def with_array(device: Device, **changes: Any) -> Device:
 
 
 def with_keys(device: Device, changes: dict[str, Any]) -> Device:
-    """``device`` with other values, as nested keys of its file; checked as a file is."""
-    content = device.model_dump()
+    """``device`` with other values, as nested keys of its file; checked as a file is. Sources, which are of
+    the file's own numbers, are left out."""
+    content = device.model_dump(exclude={"sources"})
     for key, value in changes.items():
         content[key] = content[key] | value if isinstance(value, dict) else value
     return device_from_dict(content, device.name)

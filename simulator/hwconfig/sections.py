@@ -280,18 +280,43 @@ class OperatingPoint(Section):
 class Energy(Section):
     """Which table the energy of an action comes from, and where to scale it to."""
 
-    table: str = "45nm"
+    table: str | None = Field(
+        None,
+        description="a table of hwconfigs/energy by name, or the path of one; by default that of the node, "
+        "or of the next larger node that has one",
+    )
     node_nm: PositiveReal
+    low_power: bool = Field(
+        default=False,
+        description="made in a process of high thresholds, which leaks a part as much",
+    )
     wire_mm: Real = Field(description="distance of an operand from scratchpad to array")
 
 
 class Power(Section):
-    """Power that flows whatever the array does, at the first operating point's voltage."""
+    """Power that flows whatever the array does, at the first operating point. What is not given follows
+    from the area: leakage of logic and SRAM, the clock's tree."""
 
-    leakage_mw: Real
-    idle_mw: Real = Field(
-        description="what a running clock costs whatever the array does: clock tree, interfaces and the "
-        "like; scales with the clock and with voltage squared"
+    leakage_mw: Real | None = Field(
+        default=None,
+        description="follows the square of the voltage; by default from the energy table",
+    )
+    idle_mw: Real | None = Field(
+        default=None,
+        description="what a running clock costs whatever the array does; scales with the clock and with "
+        "voltage squared; by default the clock's tree, from the energy table",
+    )
+    other_mw: Real = Field(
+        default=0.0,
+        description="what else is powered with the array: processors, interfaces; the same at every point",
+    )
+    sleep_mw: Real | None = Field(
+        default=None,
+        description="between inferences, on-chip memory kept; by default the share of its leakage that "
+        "retention leaves",
+    )
+    tdp_w: PositiveReal | None = Field(
+        default=None, description="the power that can be carried away for as long as one likes"
     )
 
 
@@ -300,6 +325,16 @@ class Published(Section):
 
     peak_tops: PositiveReal | None = None
     power_w: PositiveReal | None = None
+    power_of: Literal["engine", "chip", "board"] = Field(
+        default="engine",
+        description="what draws it: the array with its memories; the chip, processors and interfaces "
+        "included; the board, with DRAM and what supplies it",
+    )
+    load: str | None = Field(
+        default=None,
+        description="the model on which it draws that, as npusim run takes it; by default it is the peak",
+    )
+    die_mm2: PositiveReal | None = None
 
 
 class Source(Section):

@@ -13,20 +13,29 @@ from simulator.ops import operator, operator_names
 from simulator.report.text import size
 
 
-def device_table() -> str:
-    """One row per shipped device."""
+def device_table(markdown: bool = False) -> str:
+    """One row per shipped device, by peak."""
     rows = []
-    for name in device_names():
-        d = load_device(name)
-        point = d.operating_point()
+    for d in sorted(
+        map(load_device, device_names()), key=lambda d: d.peak_tops(d.operating_point())
+    ):
+        points, first = d.operating_points, d.operating_point()
+        array = f"{d.array.rows} x {d.array.cols}"
+        said = sum(source.status == "published" for source in d.sources.values())
         rows.append([
-            name, d.title, f"{d.array.rows} x {d.array.cols}", f"{point.clock_mhz:g} MHz",
-            f"{d.peak_tops(point):.4g} TOPS", f"{d.array.ifmap_bits} x {d.array.weight_bits} -> "
-            f"{d.array.accumulator_bits} bit", size(d.scratchpad.capacity_bytes), d.dram.kind,
-            f"{d.energy.node_nm:g} nm",
+            f"`{d.name}`" if markdown else d.name, d.title, d.device_class.split()[0],
+            array if d.cores == 1 else f"{d.cores} x ({array})",
+            ", ".join(f"{p.clock_mhz:g}" for p in points), f"{d.peak_tops(first):.3g}",
+            f"{d.array.ifmap_bits} x {d.array.weight_bits} -> {d.array.accumulator_bits}",
+            size(d.scratchpad.capacity_bytes), f"{d.dram.kind}, {d.dram.bandwidth_mb_per_s / 1e3:g} GB/s",
+            f"{d.energy.node_nm:g}", f"{said} of {len(d.sources)}",
         ])  # fmt: skip
-    headers = ["name", "device", "array", "clock", "peak", "widths", "scratchpad", "DRAM", "node"]
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    headers = [
+        "name", "device", "class", "array", "MHz", "peak TOPS", "bits", "scratchpad", "behind the DMA",
+        "nm", "published",
+    ]  # fmt: skip
+    form = "github" if markdown else "simple"
+    return tabulate(rows, headers, tablefmt=form, disable_numparse=True)
 
 
 def _settings(prefix: str, value: Any) -> list[tuple[str, str]]:

@@ -42,6 +42,7 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "energy_by_component_pj": result.energy_by_component_pj,
         "layers": [asdict(layer) for layer in result.layers],
         "accuracy": accuracy,
+        "effects": [effect._asdict() for effect in result.effects],
     }
 
 

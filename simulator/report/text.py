@@ -129,11 +129,16 @@ def summary(result: Result) -> str:
         f"cycles by cause  {_shares(result.cycles_by_cause, t.cycles)}",
         f"throughput       {t.tops:.4g} of {t.peak_tops:.4g} TOPS peak{at_widths} "
         f"({t.macs:,} MACs, utilization {100 * t.utilization:.1f} %)",
-        f"energy           {quantity(t.energy_pj / t.samples * 1e-12, 'J')} per inference; "
+        f"energy           {quantity(t.energy_pj / t.samples * 1e-12, 'J')} per inference "
+        f"({_ends(t.energy_low_pj, t.energy_high_pj, 1e-12 / t.samples, 'J')}); "
         f"{t.inferences_per_joule:,.1f} inferences/J",
         f"energy by part   {_shares(result.energy_by_component_pj, t.energy_pj)}",
-        f"power            {quantity(t.average_power_w, 'W')} average; "
-        f"{t.tops_per_watt:.4g} TOPS/W",
+        f"power            {quantity(t.average_power_w, 'W')} average "
+        f"({_ends(t.energy_low_pj, t.energy_high_pj, 1e-12 / t.latency_s, 'W')}); "
+        f"{t.tops_per_watt:.3g} TOPS/W "
+        f"({2 * t.macs / t.energy_high_pj:.3g} to {2 * t.macs / t.energy_low_pj:.3g})",
+        f"area             {t.area_mm2:.3g} mm² ({t.area_low_mm2:.2g} to {t.area_high_mm2:.2g}) at "
+        f"{d.energy.node_nm:g} nm; {t.peak_tops_per_mm2:.3g} TOPS/mm² peak",
         f"traffic          DRAM {size(t.dram_bytes)}, scratchpad {size(t.scratchpad_bytes)}; "
         f"scratchpad peak {size(t.scratchpad_peak_bytes)} of {size(d.scratchpad.capacity_bytes)}",
         f"overflows        {overflows}",
@@ -158,6 +163,14 @@ def summary(result: Result) -> str:
         )
     lines += [f"on the host      {x.name}: {x.note}" for x in result.layers if x.note]
     return "\n".join(lines)
+
+
+def _ends(low: float, high: float, factor: float, unit: str) -> str:
+    """Both ends of a range in one unit."""
+    for scale, prefix in _PREFIXES:
+        if high * factor >= scale * 0.9995:
+            return f"{low * factor / scale:.3g} to {high * factor / scale:.3g} {prefix}{unit}"
+    return f"0 {unit}"
 
 
 def _shares(parts: dict[str, int] | dict[str, float], total: float) -> str:

@@ -35,9 +35,9 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
     ("no-toml", (WEAR, "rows = = 8"),
      "not valid TOML: Invalid value (at line 1, column 8)"),
     ("empty", (WEAR, ""),
-     "schema_version: missing (and 13 more); allowed: a table with at least schema_version, name, "
+     "schema_version: missing (and 12 more); allowed: a table with at least schema_version, name, "
      "title, device_class, array, scratchpad, accumulator, vector, dma, dram, host, "
-     "operating_points, energy, power"),
+     "operating_points, energy"),
     ("missing-key", ("rows = 8\n", ""),
      "array.rows: missing; allowed: a table with at least rows, cols"),
     ("unknown-key", ("rows = 8", "rows = 8\nrow = 8"),
@@ -98,7 +98,7 @@ DEVICE_FILES: list[tuple[str, tuple[str, str], str]] = [
     ("no-points", (POINT, ""),
      "operating_points: missing; allowed: a table with at least schema_version, name, title, "
      "device_class, array, scratchpad, accumulator, vector, dma, dram, host, operating_points, "
-     "energy, power"),
+     "energy"),
     ("too-few-accumulators", ("capacity_bytes = 8192", "capacity_bytes = 4"),
      "accumulator.capacity_bytes: 4 holds 1 accumulators of 32 bits, fewer than its 2 buffers"),
     ("source-of-nothing", ("[sources]", '[sources]\nfan = {status="estimated", source="none of it"}'),
@@ -116,11 +116,12 @@ DEVICES_THAT_CANNOT: list[tuple[str, tuple[str, str], str]] = [
      NO_FIT.format(0, 131072)),
     ("weights-too-small", ("weight_bytes = 131072", "weight_bytes = 16"),
      NO_FIT.format(61376, 16)),
-    ("unknown-energy-table", ('table = "45nm"', 'table = "7nm"'),
-     "wear: energy.table: no table called '7nm'; allowed: 45nm, or the path of a .toml file"),
+    ("unknown-energy-table", ("[energy]", '[energy]\ntable = "3nm"'),
+     "wear: energy.table: no table called '3nm'; allowed: 12nm, 14nm, 16nm, 22nm, 28nm, 45nm, 5nm, 65nm, "
+     "7nm, or the path of a .toml file"),
     ("unknown-dram", ('kind = "flash"', 'kind = "hbm9"'),
-     "wear: dram.kind = 'hbm9' is not in energy table 45nm; allowed: ddr3, flash, lpddr3, lpddr4, "
-     "lpddr5, none, pcie, system_sram, usb"),
+     "wear: dram.kind = 'hbm9' is no memory of energy/dram.toml; allowed: ddr3, flash, lpddr3, lpddr4, "
+     "lpddr4x, lpddr5, none, pcie, system_sram, usb"),
     ("voltage-outside-the-fit", ("voltage_v = 0.65", "voltage_v = 2.0"),
      "wear, operating point nominal: voltage_v = 2 at 12 nm: outside the range of the energy fit; "
      "allowed: 0.344 to 1.245 V"),

@@ -23,9 +23,11 @@ from simulator.workload import catalogue
 
 TOTALS = {
     "cycles", "samples", "first_cycles", "period_cycles", "latency_s", "inferences_per_s",
-    "steady_inferences_per_s", "macs", "utilization", "energy_pj",
-    "average_power_w", "peak_tops", "tops", "tops_per_watt", "inferences_per_joule", "dram_bytes",
-    "scratchpad_bytes", "scratchpad_peak_bytes", "resident_weight_bytes", "overflows",
+    "steady_inferences_per_s", "macs", "utilization", "energy_pj", "energy_low_pj", "energy_high_pj",
+    "energy_lowest_pj", "energy_highest_pj", "area_mm2", "area_low_mm2", "area_high_mm2",
+    "peak_tops_per_mm2", "die_cost_usd", "average_power_w", "peak_tops", "tops", "tops_per_watt",
+    "inferences_per_joule", "dram_bytes", "scratchpad_bytes", "scratchpad_peak_bytes",
+    "resident_weight_bytes", "overflows",
 }  # fmt: skip
 LAYER = {
     "name", "operator", "tile", "cycles", "latency_s", "cycles_by_cause", "macs", "utilization",
@@ -90,7 +92,7 @@ def result(request: pytest.FixtureRequest) -> dict[str, Any]:
 def test_json_has_the_stable_names(result: dict[str, Any]) -> None:
     assert set(result) == {
         "schema_version", "versions", "model", "device", "operating_point", "totals",
-        "cycles_by_cause", "energy_by_component_pj", "layers", "accuracy",
+        "cycles_by_cause", "energy_by_component_pj", "layers", "accuracy", "effects",
     }  # fmt: skip
     assert result["schema_version"] == 1
     assert set(result["versions"]) == {"python", "npusim", "numpy", "numba"}
@@ -100,6 +102,11 @@ def test_json_has_the_stable_names(result: dict[str, Any]) -> None:
     assert set(result["cycles_by_cause"]) == CAUSES
     assert set(result["energy_by_component_pj"]) == COMPONENTS
     assert set(result["accuracy"]) == {"dataset", "inputs", "samples", "correct", "top1"}
+    for effect in result["effects"]:
+        assert set(effect) == {
+            "key", "value", "low", "high", "unit", "status", "low_pj", "high_pj"
+        }  # fmt: skip
+        assert effect["low_pj"] <= effect["high_pj"]
     for layer in result["layers"]:
         assert set(layer) == LAYER
         assert set(layer["cycles_by_cause"]) == CAUSES
@@ -312,6 +319,9 @@ def test_a_failed_run_leaves_the_old_file(
     out = tmp_path / "out.json"
     if before is not None:
         out.write_text(before)
+
+    assert cli.main(RUN) == 0  # kernels that must be compiled are kept by renaming files too
+    capsys.readouterr()
 
     def full(_: object, __: object) -> None:
         raise OSError(28, "No space left on device")

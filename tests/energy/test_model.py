@@ -11,6 +11,7 @@ from variants import variant
 
 from simulator.energy.counts import Counts
 from simulator.energy.model import COMPONENTS, EnergyModel
+from simulator.energy.table import load_energy_table
 from simulator.hwconfig import device_names, load_device
 from simulator.npu import simulate
 from simulator.result import Result
@@ -71,9 +72,33 @@ def test_every_count_is_charged() -> None:
 
 
 def test_static_power_flows_with_time() -> None:
-    # wear: 1 mW leakage and 5 mW idle at 75 MHz; 75 cycles are 1 us: 1 nJ and 5 nJ.
-    found = without_instruction(model_of("wear"), NOTHING, 75)
+    # 1 mW leakage and 5 mW idle at 75 MHz; 75 cycles are 1 us: 1 nJ and 5 nJ.
+    device = variant("wear", {"power.leakage_mw": 1.0, "power.idle_mw": 5.0})
+    model = EnergyModel(device, device.operating_point())
+    found = without_instruction(model, NOTHING, 75)
     assert found == {"leakage": pytest.approx(1000), "idle": pytest.approx(5000)}
+    more = variant("wear", {"power.leakage_mw": 1.0, "power.idle_mw": 5.0, "power.other_mw": 2.0})
+    other = EnergyModel(more, more.operating_point()).static
+    assert (other.leakage, other.idle) == (pytest.approx(1), pytest.approx(7))
+
+
+def test_static_power_follows_from_the_area() -> None:
+    """wear at 0.65 V by hand, from the numbers of its 12 nm table."""
+    device = load_device("wear")
+    model = EnergyModel(device, device.operating_point())
+    table = load_energy_table("12nm")
+    logic, sram = table.leakage.logic_mw_per_mm2.value, table.leakage.sram_mw_per_mib.value
+    pe = 64 * table.area.multiplier_um2_per_bit2.value + 32 * table.area.adder_um2_per_bit.value
+    pe += (8 + 8 + 8 + 32) * table.area.register_um2_per_bit.value
+    assert model.area.array == pytest.approx(64 * pe * table.area.overhead.value * 1e-6)
+    bits = 8 * (61440 + 131072 + 4096)
+    assert model.area.scratchpad == pytest.approx(bits * table.area.sram_um2_per_bit.value * 1e-6)
+    share = table.leakage.low_power_share.value * (0.65 / table.voltage_v) ** 2
+    held = (61440 + 131072 + 4096 + 8192) / 2**20 * sram
+    assert model.static.leakage == pytest.approx(share * (model.area.logic * logic + held))
+    assert model.static.sleep == pytest.approx(share * held * table.leakage.retention_share.value)
+    tree = table.clock.pj_per_mm2.value * (0.65 / table.voltage_v) ** 2
+    assert model.static.idle == pytest.approx(tree * model.area.total * 75e-3)
 
 
 def test_static_power_falls_with_the_operating_point() -> None:
@@ -109,7 +134,8 @@ def test_energy_is_conserved() -> None:
         assert sum(x.macs for x in layers) == totals.macs
         assert sum(x.dram_bytes for x in layers) == totals.dram_bytes
         static = result.energy_by_component_pj["leakage"] + result.energy_by_component_pj["idle"]
-        power_w = (result.device.power.leakage_mw + result.device.power.idle_mw) * 1e-3
+        model = EnergyModel(result.device, result.point)
+        power_w = (model.static.leakage + model.static.idle) * 1e-3
         assert static == pytest.approx(power_w * totals.latency_s * 1e12)
 
 

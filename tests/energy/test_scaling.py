@@ -9,6 +9,8 @@ import pytest
 
 from simulator.energy.scaling import (
     Scaling,
+    area_factor,
+    clock_factor,
     energy_factor,
     idle_factor,
     leakage_factor,
@@ -125,16 +127,42 @@ def test_leakage_and_idle() -> None:
 
 
 NODE = '[[nodes]]\nnode_nm = {}\nprocess = "bulk"\na2 = {}\na1 = {}\na0 = 1\nnominal_v = 1\n'
+NODE += "threshold_v = 0.3\narea = {}\n"
+LAW = '[{}]\nexponent = 1\nstatus = "estimated"\nsource = "made up for a test"\n'
+HEAD = 'schema_version = 2\nsource = "made up for a test"\n'
+HEAD += LAW.format("clock") + LAW.format("leakage")
 
 
 def _scaling(*nodes: tuple[float, float, float]) -> Scaling:
-    head = 'schema_version = 1\nsource = "made up for a test"\n'
-    return parse_toml(head + "".join(NODE.format(*n) for n in nodes), "scaling.toml", Scaling)
+    return parse_toml(HEAD + "".join(NODE.format(*n, n[0]) for n in nodes), "scaling.toml", Scaling)
 
 
 def test_nodes_must_fall() -> None:
     with pytest.raises(DeviceError, match=r"scaling.toml: nodes: node_nm .* does not fall"):
         _scaling((45, 1, 1), (65, 1, 1))
+
+
+def test_area_must_fall() -> None:
+    text = HEAD + NODE.format(65, 1, 1, 1) + NODE.format(45, 1, 1, 2)
+    with pytest.raises(DeviceError, match="area does not fall with node_nm"):
+        parse_toml(text, "scaling.toml", Scaling)
+
+
+def test_area_of_published_nodes_and_between() -> None:
+    assert area_factor(7, 45) == pytest.approx(0.0032 / 0.053)
+    assert area_factor(32, 45) > area_factor(28, 45) > area_factor(22, 45) > area_factor(20, 45)
+    assert area_factor(5, 7) < 1
+
+
+def test_the_clock_rises_with_the_supply_and_as_published() -> None:
+    for node in (65, 45, 28, 22, 14, 7, 5):
+        speeds = [clock_factor(node, v / 100, 1.0) for v in range(55, 115, 5)]
+        assert all(a < b for a, b in pairwise(speeds))
+    # GAP9, 22 nm: 240 MHz at 0.65 V, 370 at 0.80 (MLPerf Tiny v1.0), a fifth more than the law gives.
+    assert clock_factor(22, 0.8, 0.65) == pytest.approx(370 / 240, rel=0.25)
+    with pytest.raises(DeviceError, match="no clock runs at 22 nm") as caught:
+        clock_factor(22, 0.2, 0.8, "gap9")
+    assert caught.value.where == "gap9"
 
 
 @pytest.mark.parametrize(("a2", "a1"), [(-1, 1), (0, 0), (0, -1)])
@@ -144,9 +172,9 @@ def test_energy_must_rise_with_voltage(a2: float, a1: float) -> None:
 
 
 def test_unknown_key_of_a_node_names_the_known_ones() -> None:
-    text = "schema_version = 1\nsource = 'made up for a test'\n" + NODE.format(65, 1, 1)
-    text += "b = 1\n" + NODE.format(45, 1, 1) + NODE.format(32, 1, 1)
+    text = HEAD + NODE.format(65, 1, 1, 3) + "b = 1\n"
+    text += NODE.format(45, 1, 1, 2) + NODE.format(32, 1, 1, 1)
     with pytest.raises(DeviceError) as caught:
         parse_toml(text, "scaling.toml", Scaling)
     assert caught.value.problem == "nodes.0.b: unknown key"
-    assert caught.value.allowed == "node_nm, process, a2, a1, a0, nominal_v"
+    assert caught.value.allowed == "node_nm, process, a2, a1, a0, nominal_v, threshold_v, area"

@@ -112,7 +112,7 @@ def test_unknown_overflows_are_not_called_none() -> None:
 def test_device_details_give_every_number_its_source() -> None:
     text = device_details(load_device("fsd"))
     assert text.startswith("fsd: One NPU of the Tesla FSD computer (HW3)\n")
-    for key in ("array.rows", "operating_points.0.clock_mhz", "power.leakage_mw"):
+    for key in ("array.rows", "operating_points.0.clock_mhz", "dram.bandwidth_mb_per_s"):
         line = next(x for x in text.splitlines() if x.startswith(key))
         assert " published " in line or " estimated " in line
 

@@ -19,6 +19,7 @@ from simulator.errors import NpusimError, UsageError
 from simulator.interrupts import interruptible
 
 if TYPE_CHECKING:
+    from simulator.graph import Graph
     from simulator.hwconfig import Device
     from simulator.workload import Dataset
 
@@ -26,13 +27,11 @@ _OK, _DIFFERENT, _WRONG_INPUT, _INTERRUPTED = 0, 1, 2, 130
 
 
 @contextmanager
-def _progress(total: int, what: str) -> Iterator[Callable[[int], object]]:
+def _progress(total: int, what: str, unit: str = "sample") -> Iterator[Callable[[int], object]]:
     from tqdm import tqdm
 
     # disable=None: no bar where standard error is not a terminal, so that logs stay readable.
-    with tqdm(
-        total=total, desc=what, unit="sample", file=sys.stderr, leave=False, disable=None
-    ) as bar:
+    with tqdm(total=total, desc=what, unit=unit, file=sys.stderr, leave=False, disable=None) as bar:
         yield bar.update
 
 
@@ -288,21 +287,54 @@ def _models(args: argparse.Namespace) -> int:
 
 def _plot(args: argparse.Namespace) -> int:
     from simulator.files import check_target
-    from simulator.hwconfig import load_device
-    from simulator.npu import load_model, simulate
-    from simulator.report.figures import FIGURES, draw, figure_suffix
+    from simulator.hwconfig import device_names, load_device
+    from simulator.npu import load_model
+    from simulator.report.figures import draw, figure_suffix
+    from simulator.report.figures.run import FIGURES
 
-    if args.kind not in FIGURES:
-        raise UsageError("plot", f"no figure {args.kind!r}", ", ".join(FIGURES))
+    kinds = (*FIGURES, *_PLOTS_OF_POWER)
+    if args.kind not in kinds:
+        raise UsageError("plot", f"no figure {args.kind!r}", ", ".join(kinds))
     target = args.output or f"{args.kind}.png"
     figure_suffix(target)
     check_target(target)
-    device, model = load_device(args.device), load_model(args.model, args.profile)
+    several = args.kind == "throughput-power"
+    names = args.device or (device_names() if several else [])
+    if not several and len(names) != 1:
+        raise UsageError("--device", f"{len(names)} of them", f"one, for {args.kind}")
+    devices, model = [load_device(name) for name in names], load_model(args.model, args.profile)
     _announce_compilation()
-    result = simulate(model, device, operating_point=args.operating_point)
-    draw(lambda plt: FIGURES[args.kind](plt, result), target)
+    draw(_figure(args, model, devices), target)
     print(target)
     return _OK
+
+
+_PLOTS_OF_POWER = ("power", "throughput-power")
+
+
+def _figure(
+    args: argparse.Namespace, model: Graph, devices: Sequence[Device]
+) -> Callable[[Any], Any]:
+    """What makes the figure ``args.kind``, given ``matplotlib.pyplot``."""
+    from simulator.npu import simulate
+    from simulator.report.figures.devices import power_figure, throughput_power
+    from simulator.report.figures.run import FIGURES
+
+    if args.kind == "throughput-power":
+        from simulator.explore.power import efficiency_curves, peaks
+
+        with _progress(len(devices), model.name, "device") as update:
+            curves = efficiency_curves(model, devices, update)
+            best = peaks(devices)
+        return lambda plt: throughput_power(plt, curves, model.name, best)
+    result = simulate(model, devices[0], operating_point=args.operating_point)
+    if args.kind == "power":
+        from simulator.explore.power import power_over_time
+
+        title = f"{model.name} on {devices[0].name} at {result.point.name}"
+        trace = power_over_time(result)
+        return lambda plt: power_figure(plt, trace, title)
+    return lambda plt: FIGURES[args.kind](plt, result)
 
 
 def _scalesim(args: argparse.Namespace) -> int:
@@ -325,7 +357,8 @@ def _scale(args: argparse.Namespace) -> int:
     from simulator.explore.scaling import scaling
     from simulator.hwconfig import load_device
     from simulator.npu import load_model
-    from simulator.report.figures import draw, figure_suffix, scaling_figure
+    from simulator.report.figures import draw, figure_suffix
+    from simulator.report.figures.devices import scaling_figure
     from simulator.report.machine_readable import check_target
     from simulator.report.scaling import scaling_report, scaling_to_dict
 
@@ -352,10 +385,48 @@ def _scale(args: argparse.Namespace) -> int:
     return _OK
 
 
+def _power(args: argparse.Namespace) -> int:
+    from simulator.explore.power import power_over_time, power_points
+    from simulator.files import write_text
+    from simulator.hwconfig import load_device
+    from simulator.npu import load_model, simulate
+    from simulator.report.machine_readable import check_target
+    from simulator.report.power import power_csv, power_report, power_to_dict
+
+    check_target(args.json)
+    check_target(args.trace)
+    device, model = load_device(args.device), load_model(args.model, args.profile)
+    _announce_compilation()
+    points = power_points(
+        model, device, points=args.points, rate_per_s=args.rate, tdp_w=args.tdp,
+        intervals=args.intervals,
+    )  # fmt: skip
+    if args.trace:
+        trace = power_over_time(simulate(model, device), args.intervals)
+        write_text(Path(args.trace), power_csv(trace))
+    text = power_report(points, model.name, device, args.rate, args.tdp)
+    _tell(args.json, power_to_dict(points, model.name, device), text)
+    return _OK
+
+
+def _energy(args: argparse.Namespace) -> int:
+    from simulator.hwconfig import load_device
+    from simulator.npu import load_model, simulate
+    from simulator.report.energy import energy_report, energy_to_dict
+    from simulator.report.machine_readable import check_target
+
+    check_target(args.json)
+    device, model = load_device(args.device), load_model(args.model, args.profile)
+    _announce_compilation()
+    result = simulate(model, device, operating_point=args.operating_point)
+    _tell(args.json, energy_to_dict(result), energy_report(result))
+    return _OK
+
+
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
     "models": _models, "profiles": _profiles, "vectors": _vectors, "scalesim": _scalesim,
-    "plot": _plot, "scale": _scale,
+    "plot": _plot, "scale": _scale, "power": _power, "energy": _energy,
 }  # fmt: skip
 
 

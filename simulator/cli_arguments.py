@@ -46,16 +46,31 @@ def parser() -> argparse.ArgumentParser:
     plot = commands.add_parser("plot", help="draw a figure of a model on a device")
     plot.add_argument(
         "kind", help="gantt: engines over time; roofline: layers under the device's peak and bandwidth; "
-        "cycles: where each layer's cycles go",
+        "cycles, energy-breakdown: where each layer's cycles and energy go; power: over time; "
+        "throughput-power: devices over their operating points, among published ones",
     )  # fmt: skip
     plot.add_argument("model")
-    plot.add_argument("--device", required=True)
+    plot.add_argument(
+        "--device", action="append",
+        help="several for throughput-power, where all that ship are the default",
+    )  # fmt: skip
     _add_point(plot)
     plot.add_argument(
         "-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default: KIND.png"
     )
     _add_profile(plot, "the one the file's format stands for")
     _add_scale(commands.add_parser("scale", help="a model on one core, two, and more"))
+    _add_power(commands.add_parser(
+        "power", help="what a model draws over operating points, at a rate, and over time"
+    ))  # fmt: skip
+    energy = commands.add_parser(
+        "energy", help="where a model's energy goes, how sure that is, area and cost of the device"
+    )
+    energy.add_argument("model")
+    energy.add_argument("--device", required=True)
+    _add_point(energy)
+    energy.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_profile(energy, "the one the file's format stands for")
     scalesim = commands.add_parser(
         "scalesim",
         help="the cycles of a SCALE-Sim topology on the array alone, as SCALE-Sim counts them",
@@ -138,6 +153,33 @@ def _add_scale(scale: argparse.ArgumentParser) -> None:
     scale.add_argument("--figure", metavar="FILE", help="also draw it: .png, .svg or .pdf")
     scale.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
     _add_profile(scale, "the one the file's format stands for")
+
+
+def _add_power(power: argparse.ArgumentParser) -> None:
+    power.add_argument("model")
+    power.add_argument("--device", required=True)
+    power.add_argument(
+        "--points", type=int, metavar="N",
+        help="so many operating points over the device's voltages, in place of those of its file",
+    )  # fmt: skip
+    power.add_argument(
+        "--rate", type=float, metavar="R", help="inferences a second, asleep between them"
+    )
+    power.add_argument(
+        "--tdp",
+        type=float,
+        metavar="W",
+        help="watts that can be carried away, in place of the device's",
+    )
+    power.add_argument(
+        "--trace", metavar="OUT", help="also write power over time at the first point, as CSV"
+    )
+    power.add_argument(
+        "--intervals", type=int, default=200, metavar="N",
+        help="of an inference, for its peak and --trace; default: %(default)s",
+    )  # fmt: skip
+    power.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_profile(power, "the one the file's format stands for")
 
 
 def _add_widths(run: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from simulator.graph import Graph
 from simulator.hwconfig import Device, OperatingPoint
 from simulator.program.program import Program
 from simulator.timing.result import Timing
+from simulator.timing.spans import Span, spans_of
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,10 @@ class Result:
     accuracy: Accuracy | None
     effects: tuple[Effect, ...]
 
+    def spans(self, core: int = 0) -> list[Span]:
+        """What every engine of a core does when."""
+        return spans_of(self.program, self.point, self.timing, core)
+
 
 @dataclass(frozen=True)
 class ScalingPoint:
@@ -195,6 +200,46 @@ class PublishedCheck:
             return None
         most = self.power.highest if published.power_of == "engine" else float("inf")
         return self.power.lowest <= published.power_w <= most
+
+
+@dataclass(frozen=True)
+class PowerTrace:
+    """Power over one inference: ``watts`` of each component in intervals of ``interval_s``."""
+
+    interval_s: float
+    watts: dict[str, np.ndarray]
+
+    @property
+    def total(self) -> np.ndarray:
+        return np.sum(list(self.watts.values()), axis=0)
+
+
+@dataclass(frozen=True)
+class PowerPoint:
+    """A model at one operating point. ``average_w`` and ``peak_w`` while it runs, the latter over intervals
+    of ``interval_s``; ``sleep_w`` between inferences.
+
+    At a rate, ``at_rate_w`` on average, ``duty`` of the time running: None where no rate was asked for or
+    the point cannot keep it up. ``sustained_per_s``: inferences that follow each other as fast as they can
+    without drawing more than the power that can be carried away, None where that alone is too little.
+    """
+
+    point: OperatingPoint
+    cycles: int
+    latency_s: float
+    energy_pj: float
+    energy_low_pj: float
+    energy_high_pj: float
+    average_w: float
+    peak_w: float
+    interval_s: float
+    sleep_w: float
+    tops: float
+    tops_per_watt: float
+    peak_tops: float
+    duty: float | None
+    at_rate_w: float | None
+    sustained_per_s: float | None
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,11 @@ def summary(result: Result) -> str:
         f"throughput       {t.tops:.4g} of {t.peak_tops:.4g} TOPS peak{at_widths} "
         f"({t.macs:,} MACs, utilization {100 * t.utilization:.1f} %)",
         f"energy           {quantity(t.energy_pj / t.samples * 1e-12, 'J')} per inference "
-        f"({_ends(t.energy_low_pj, t.energy_high_pj, 1e-12 / t.samples, 'J')}); "
+        f"({ends(t.energy_low_pj, t.energy_high_pj, 1e-12 / t.samples, 'J')}); "
         f"{t.inferences_per_joule:,.1f} inferences/J",
         f"energy by part   {_shares(result.energy_by_component_pj, t.energy_pj)}",
         f"power            {quantity(t.average_power_w, 'W')} average "
-        f"({_ends(t.energy_low_pj, t.energy_high_pj, 1e-12 / t.latency_s, 'W')}); "
+        f"({ends(t.energy_low_pj, t.energy_high_pj, 1e-12 / t.latency_s, 'W')}); "
         f"{t.tops_per_watt:.3g} TOPS/W "
         f"({2 * t.macs / t.energy_high_pj:.3g} to {2 * t.macs / t.energy_low_pj:.3g})",
         f"area             {t.area_mm2:.3g} mm² ({t.area_low_mm2:.2g} to {t.area_high_mm2:.2g}) at "
@@ -165,7 +165,7 @@ def summary(result: Result) -> str:
     return "\n".join(lines)
 
 
-def _ends(low: float, high: float, factor: float, unit: str) -> str:
+def ends(low: float, high: float, factor: float, unit: str) -> str:
     """Both ends of a range in one unit."""
     for scale, prefix in _PREFIXES:
         if high * factor >= scale * 0.9995:

@@ -13,8 +13,8 @@ from simulator.cli import main
 from simulator.explore.scaling import scaling
 from simulator.hwconfig import load_device
 from simulator.npu import load_model, simulate
-from simulator.report.figures import FIGURES, scaling_figure
-from simulator.report.trace import spans_of
+from simulator.report.figures.devices import scaling_figure
+from simulator.report.figures.run import FIGURES
 from simulator.result import Result
 from simulator.timing.result import CAUSES
 
@@ -55,7 +55,7 @@ def test_gantt_shows_the_engines_over_the_whole_run(result: Result) -> None:
             box = path.get_extents()
             busy[tracks[round((box.y0 + box.y1) / 2)]] += box.width
     for track in tracks:
-        cycles = sum(s.end - s.start for s in spans_of(result) if s.track == track)
+        cycles = sum(s.end - s.start for s in result.spans() if s.track == track)
         assert busy[track] == pytest.approx(1e-3 * cycles / result.point.clock_mhz)
     plt.close(figure)
 

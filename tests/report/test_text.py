@@ -73,7 +73,7 @@ def test_summary_states_the_totals(result: Result) -> None:
     for words in (
         f"{t.cycles:,} cycles", f"{t.inferences_per_s:,.1f} inferences/s", f"{t.macs:,} MACs",
         quantity(t.energy_pj * 1e-12, "J"), quantity(t.average_power_w, "W"),
-        f"{t.tops_per_watt:.4g} TOPS/W", f"{t.inferences_per_joule:,.1f} inferences/J",
+        f"{t.tops_per_watt:.3g} TOPS/W", f"{t.inferences_per_joule:,.1f} inferences/J",
         size(t.dram_bytes), size(t.scratchpad_peak_bytes), "ruled out by the weights",
         "stay on chip between inferences",
     ):  # fmt: skip

@@ -13,24 +13,16 @@ from variants import TIMING_VARIANTS, variant
 from simulator.cli import main
 from simulator.hwconfig import load_device
 from simulator.npu import load_model, simulate
-from simulator.report.trace import (
-    ARRAY,
-    BUS,
-    COMMANDS,
-    HOST_TRACK,
-    TRACKS,
-    VECTOR,
-    spans_of,
-    trace_of,
-)
+from simulator.report.trace import trace_of
 from simulator.result import Result
 from simulator.timing.plan import OPERANDS, RESULT, plan_program
 from simulator.timing.plan import VECTOR as VECTOR_CYCLES
+from simulator.timing.spans import ARRAY, BUS, COMMANDS, HOST_TRACK, TRACKS, VECTOR
 
 
 def assert_whole(result: Result) -> None:
     """No engine does two things at once, and all it does is there."""
-    spans = spans_of(result)
+    spans = result.spans()
     for track in TRACKS:
         own = sorted((s for s in spans if s.track == track), key=lambda s: (s.start, s.end))
         for span in own:
@@ -68,7 +60,7 @@ def test_the_trace_of_the_shipped_model(tmp_path: Path, capsys: pytest.CaptureFi
     events = content["traceEvents"]
     assert {e["args"]["name"] for e in events if e["name"] == "thread_name"} == set(TRACKS)
     complete = [e for e in events if e["ph"] == "X"]
-    assert len(complete) == len(spans_of(result))
+    assert len(complete) == len(result.spans())
     commands = [e for e in complete if e["tid"] == 1 + TRACKS.index(COMMANDS)]
     assert [e["args"]["layer"] for e in commands] == [layer.name for layer in result.layers]
     assert sum(e["args"]["cycles"] for e in commands) == result.totals.cycles

@@ -22,12 +22,13 @@ from simulator.explore.scaling import scaling
 from simulator.hwconfig import Device, device_from_dict, load_device, with_keys
 from simulator.npu import load_model, simulate
 from simulator.program.traffic import VECTOR
-from simulator.report.trace import TRACKS, spans_of, trace_of
+from simulator.report.trace import trace_of
 from simulator.timing import plan as columns
 from simulator.timing.cores import time_copies, time_device
 from simulator.timing.events import simulate_copies, simulate_plans, simulate_team
 from simulator.timing.pipeline import time_cores, time_plans
 from simulator.timing.plan import COLUMNS, CommandPlan, Pace, pace_of, plan_program
+from simulator.timing.spans import TRACKS
 
 PACE = Pace(buffers=2, accumulator_buffers=2, serial=False)
 
@@ -148,7 +149,7 @@ def test_real_models(
         assert min(command.by_cause.values()) >= 0
     for core in range(cores):
         for track in TRACKS:
-            own = sorted((s.start, s.end) for s in spans_of(some, core) if s.track == track)
+            own = sorted((s.start, s.end) for s in some.spans(core) if s.track == track)
             assert all(a[1] <= b[0] for a, b in pairwise(own))
     processes = {e["pid"] for e in trace_of(some)["traceEvents"]}
     assert processes == set(range(1, cores + 1))

@@ -97,8 +97,8 @@ def test_every_model_on_every_device(file: str) -> None:
             refused += 1
             continue
         check(plan_program(program, point), pace_of(device))
-    # A resize keeps two rows of its input, which of DeepLab's last one is too much for three devices.
-    assert refused == (3 if "deeplab" in file else 0)
+    # A resize keeps two rows of its input, which of DeepLab's last one is too much for seven devices.
+    assert refused == (7 if "deeplab" in file else 0)
 
 
 @pytest.mark.parametrize("changes", [{}, TIMING_VARIANTS["serial"]], ids=["pipelined", "serial"])

@@ -1,53 +1,21 @@
-"""Figures: engines over time, layers under the roof, where cycles go; a model over cores."""
+"""Figures of one run: engines over time, layers under the roof, where cycles and energy go."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from simulator.energy.model import COMPONENTS
 from simulator.errors import UsageError
-from simulator.files import write_bytes
-from simulator.report.text import short_name
-from simulator.report.trace import COMMANDS, TRACKS, Span, spans_of
-from simulator.result import Layer, Result, ScalingPoint
+from simulator.report.text import ends, quantity, short_name
+from simulator.result import Layer, Result
 from simulator.timing.result import CAUSES
+from simulator.timing.spans import COMMANDS, TRACKS, Span
 
-_SUFFIXES = (".png", ".svg", ".pdf")
-_DPI = 150
 _MOST_SPANS = 20_000  # of a chart: more are thinner than a pixel
 _MOST_LABELS = 180
-
-
-def figure_suffix(target: str) -> str:
-    """The format of a figure's file; an error where there is none."""
-    suffix = Path(target).suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise UsageError(target, f"a figure of type {suffix or 'none'}", ", ".join(_SUFFIXES))
-    return suffix
-
-
-def draw(make: Callable[[Any], Any], target: str) -> None:
-    """Write the figure that ``make`` makes, given ``matplotlib.pyplot``, to ``target``."""
-    suffix = figure_suffix(target)
-    try:
-        import matplotlib
-    except ImportError:
-        advice = "pip install 'npusim[plot]'"
-        raise UsageError("plot", "the package matplotlib is not installed", advice) from None
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure = make(plt)
-    content = io.BytesIO()
-    try:
-        figure.savefig(content, format=suffix[1:], dpi=_DPI, bbox_inches="tight")
-    finally:
-        plt.close(figure)
-    write_bytes(Path(target), content.getvalue())
 
 
 def _title(result: Result) -> str:
@@ -78,7 +46,7 @@ def _without_seams(spans: list[Span]) -> list[Span]:
 
 def _gantt(plt: Any, result: Result) -> Any:
     """Engines from top to bottom, time from left to right, a colour for every operator."""
-    spans = _without_seams(spans_of(result))
+    spans = _without_seams(result.spans())
     to_ms = 1e-3 / result.point.clock_mhz
     step = -(-len(spans) // _MOST_SPANS)
     shown = [s for i, s in enumerate(spans) if s.track == COMMANDS or i % step == 0]
@@ -194,40 +162,39 @@ def _label(layer: Layer, result: Result) -> str:
     return f"{short_name(layer.name)} ({layer.cycles / result.totals.cycles:.1%})"
 
 
-def scaling_figure(plt: Any, points: Sequence[ScalingPoint], title: str) -> Any:
-    """Speed-ups over cores, against the first of ``points``; dotted, had every core the DRAM to itself."""
-    cores = [p.cores for p in points]
-    first = points[0]
-    figure, axes = plt.subplots(figsize=(7, 5))
-    axes.plot(cores, [n / cores[0] for n in cores], color="grey", linewidth=0.8, label="ideal")
-    ways = {
-        "an inference on each core": [
-            (
-                first.batch_cycles / first.cores,
-                p.batch_cycles / p.cores,
-                p.batch_alone_cycles / p.cores,
-            )
-            for p in points
-        ],
-        "one inference divided": [
-            (first.latency_cycles, p.latency_cycles, p.alone_cycles) for p in points
-        ],
-    }
-    for number, (label, cycles) in enumerate(ways.items()):
-        look = {"color": plt.get_cmap("tab10")(number), "marker": "o", "markersize": 5}
-        axes.plot(cores, [one / free for one, _, free in cycles], linestyle=":", **look)
-        axes.plot(cores, [one / now for one, now, _ in cycles], label=label, **look)
-    axes.plot([], [], color="black", linestyle=":", label="had each core the DRAM to itself")
-    axes.set_xticks(cores, [str(n) for n in cores])
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("cores")
-    axes.set_ylabel(f"speed-up over {cores[0]} core{'s' * (cores[0] > 1)}")
-    axes.set_title(title, fontsize=10)
-    axes.legend(frameon=False)
-    axes.grid(visible=True, linewidth=0.3)
+def _energy(plt: Any, result: Result) -> Any:
+    """Layers from top to bottom, their energy from left to right by what takes it."""
+    layers, t = result.layers, result.totals
+    shown = [c for c in COMPONENTS if result.energy_by_component_pj[c] > 0]
+    largest = max(layer.energy_pj for layer in layers)
+    scale, unit = next(
+        ((s, u) for s, u in ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ")) if largest >= s), (1.0, "pJ")
+    )
+    figure, axes = plt.subplots(figsize=(9, 1.5 + 0.24 * min(len(layers), _MOST_LABELS)))
+    colours, places = plt.get_cmap("tab20"), np.arange(len(layers))
+    left = np.zeros(len(layers))
+    for number, component in enumerate(shown):
+        widths = np.array([layer.energy_by_component_pj[component] / scale for layer in layers])
+        share = result.energy_by_component_pj[component] / t.energy_pj
+        label = f"{component} {share:.1%}"
+        axes.barh(places, widths, left=left, color=colours(number % 20), label=label, height=0.75)
+        left += widths
+    every = -(-len(layers) // _MOST_LABELS)
+    labels = [f"{short_name(la.name)} ({la.energy_pj / t.energy_pj:.1%})" for la in layers[::every]]
+    axes.set_yticks(places[::every], labels)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_ylim(len(layers) - 0.5, -0.5)
+    axes.set_xlabel(f"energy in {unit}; in brackets a layer's share of all")
+    axes.set_title(
+        f"{result.model.name} on {result.device.name}: {quantity(1e-12 * t.energy_pj, 'J')} "
+        f"({ends(t.energy_low_pj, t.energy_high_pj, 1e-12, 'J')})",
+        fontsize=10,
+    )
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=8)
+    axes.grid(visible=True, axis="x", linewidth=0.3)
     return figure
 
 
 FIGURES: dict[str, Callable[[Any, Result], Any]] = {
-    "gantt": _gantt, "roofline": _roofline, "cycles": _cycles,
+    "gantt": _gantt, "roofline": _roofline, "cycles": _cycles, "energy-breakdown": _energy,
 }  # fmt: skip

@@ -29,7 +29,7 @@ from simulator.jit import cache_root
 from simulator.resources import data_folder
 
 _NAME = "rtl"
-_SOURCES = ("core.sv", "array_stationary.sv", "array_output.sv", "requantizer.sv")
+_SOURCES = ("core.sv", "array_stationary.sv", "pe.sv", "array_output.sv", "requantizer.sv")
 _HARNESS = "harness.cpp"
 _RUNTIME = ("verilated.cpp", "verilated_threads.cpp")
 _LEFT, _TOP, _SUMS, _FOLDS, _MULTIPLIERS, _SHIFTS = range(1, 7)  # the core's memories

@@ -60,7 +60,9 @@ def throughput_power(
             mark.watts, mark.tops, s=46 if mark.survey else 26, color="black" if mark.survey else "grey",
             marker="^" if mark.survey else "v", zorder=3,
         )  # fmt: skip
-    texts = [(m.watts, m.tops, m.name, "black" if m.survey else "grey") for m in marks]
+    texts: list[tuple[float, float, str, Any]] = [
+        (m.watts, m.tops, m.name, "black" if m.survey else "grey") for m in marks
+    ]
     for number, (name, points) in enumerate(curves.items()):
         colour = tuple(_DARKER * part for part in colours(number % 20)[:3])
         ordered = sorted(points, key=lambda p: p.point.voltage_v)

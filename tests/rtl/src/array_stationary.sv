@@ -3,8 +3,6 @@
 // next one moves down to its places, and each PE takes it over with the first operand that wants it.
 //
 // Row i of the left edge is delayed i cycles, column j of the top edge j cycles.
-`include "narrow.svh"
-
 module array_stationary #(
     parameter int ROWS = 4,
     parameter int COLS = 4,
@@ -30,16 +28,18 @@ module array_stationary #(
     output logic signed [PSUM_BITS-1:0] out[COLS],
     output logic done  // the last sum of a fold is in its register
 );
-  localparam int PRODUCT_BITS = LEFT_BITS + TOP_BITS;
-  localparam int WIDE = (PRODUCT_BITS > PSUM_BITS ? PRODUCT_BITS : PSUM_BITS) + 1;
   localparam int TAGS = ROWS + COLS - 1;
-  `NARROW(narrow, WIDE, PSUM_BITS, SATURATE)
 
   typedef struct packed {
     logic valid;
     logic first;
     logic signed [LEFT_BITS-1:0] value;
   } operand_t;
+
+  typedef struct packed {
+    logic valid;
+    logic first;
+  } mark_t;
 
   typedef struct packed {
     logic valid;
@@ -55,12 +55,35 @@ module array_stationary #(
 
   operand_t left_skew[ROWS][ROWS];
   kept_t top_skew[COLS][COLS];
-  operand_t across[ROWS][COLS];
+  operand_t operand[ROWS][COLS];
+  mark_t across[ROWS][COLS];  // beside the value that the PE passes on
+  kept_t kept[ROWS][COLS];
+  logic signed [TOP_BITS-1:0] weight[ROWS][COLS];
+  logic signed [LEFT_BITS-1:0] passed[ROWS][COLS];
   kept_t down[ROWS][COLS];
   logic signed [TOP_BITS-1:0] pending[ROWS][COLS];
   logic signed [TOP_BITS-1:0] held[ROWS][COLS];
   logic signed [PSUM_BITS-1:0] psum[ROWS][COLS];
   tag_t tags[TAGS];
+
+  for (genvar i = 0; i < ROWS; i++) begin : row
+    for (genvar j = 0; j < COLS; j++) begin : column
+      if (j > 0) assign operand[i][j] = '{across[i][j-1].valid, across[i][j-1].first, passed[i][j-1]};
+      else if (i > 0) assign operand[i][j] = left_skew[i][i-1];
+      else assign operand[i][j] = '{left_valid, left_first, left[0]};
+      if (i > 0) assign kept[i][j] = down[i-1][j];
+      else if (j > 0) assign kept[i][j] = top_skew[j][j-1];
+      else assign kept[i][j] = '{top_valid, top_descend, top[0]};
+      assign weight[i][j] = operand[i][j].valid && operand[i][j].first ? pending[i][j] : held[i][j];
+      pe #(
+          .LEFT_BITS(LEFT_BITS), .TOP_BITS(TOP_BITS), .PSUM_BITS(PSUM_BITS), .SATURATE(SATURATE)
+      ) cell_ij (
+          .clk(clk), .enable(enable), .value(operand[i][j].value), .weight(weight[i][j]),
+          .above(i > 0 ? psum[i > 0 ? i - 1 : 0][j] : '0),
+          .passed(passed[i][j]), .held(held[i][j]), .sum(psum[i][j])
+      );
+    end
+  end
 
   always_ff @(posedge clk) if (enable) begin
     for (int i = 0; i < ROWS; i++) begin
@@ -73,23 +96,11 @@ module array_stationary #(
     end
     for (int i = 0; i < ROWS; i++) begin
       for (int j = 0; j < COLS; j++) begin
-        operand_t operand;
-        kept_t kept;
-        logic signed [TOP_BITS-1:0] weight;
-        logic signed [PSUM_BITS-1:0] above;
-        if (j > 0) operand = across[i][j-1];
-        else if (i > 0) operand = left_skew[i][i-1];
-        else operand = '{left_valid, left_first, left[0]};
-        if (i > 0) kept = down[i-1][j];
-        else if (j > 0) kept = top_skew[j][j-1];
-        else kept = '{top_valid, top_descend, top[0]};
-        weight = operand.valid && operand.first ? pending[i][j] : held[i][j];
-        above = i > 0 ? psum[i-1][j] : '0;
-        across[i][j] <= operand;
-        held[i][j] <= weight;
-        psum[i][j] <= narrow(WIDE'(above) + WIDE'(operand.value) * WIDE'(weight));
-        if (kept.valid && kept.descend == 0) pending[i][j] <= kept.value;
-        down[i][j] <= '{kept.valid && kept.descend != 0, kept.descend - 16'd1, kept.value};
+        across[i][j] <= '{operand[i][j].valid, operand[i][j].first};
+        if (kept[i][j].valid && kept[i][j].descend == 0) pending[i][j] <= kept[i][j].value;
+        down[i][j] <= '{
+            kept[i][j].valid && kept[i][j].descend != 0, kept[i][j].descend - 16'd1, kept[i][j].value
+        };
         if (reset) begin
           across[i][j].valid <= 0;
           down[i][j].valid <= 0;

@@ -62,7 +62,9 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("--batch", f"{args.batch} with --data", "without --data")
     if args.limit is not None and args.data is None:
         raise UsageError("--limit", f"{args.limit} without --data", "together with --data")
-    for option in ("carry_state", "label_offset", "resume"):
+    if args.activity < 0:
+        raise UsageError("--activity", str(args.activity), "at least 1")
+    for option in ("carry_state", "label_offset", "resume", "activity"):
         if getattr(args, option) and args.data is None:
             name = f"--{option.replace('_', '-')}"
             raise UsageError(name, "given without --data", "together with --data")
@@ -99,6 +101,7 @@ def _run(args: argparse.Namespace) -> int:
                 model, device, data, operating_point=args.operating_point, inputs=args.inputs,
                 carry_state=args.carry_state, threads=args.threads, resume=args.resume,
                 label_offset=args.label_offset, widths=args.accumulators,
+                activity_samples=args.activity,
                 objective=args.objective, fuse=args.fuse, progress=update,
             )  # fmt: skip
     if args.trace:

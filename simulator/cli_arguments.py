@@ -123,6 +123,10 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument(
         "--threads", type=int, metavar="N", help="for --data; default: one for each processor"
     )
+    run.add_argument(
+        "--activity", type=int, metavar="N", default=0,
+        help="energy of multipliers by the values of the first N samples of --data, not by random ones",
+    )  # fmt: skip
     run.add_argument("--layers", action="store_true", help="more columns for every layer")
     run.add_argument("--json", metavar="OUT", help="also write the result as JSON (- for stdout)")
     run.add_argument(

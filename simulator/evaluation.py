@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from simulator.datapath.activity import activity
 from simulator.datapath.inputs import choose_rule, to_codes
 from simulator.datapath.machine import CommandCounts, Machine
 from simulator.errors import DataError, UsageError
 from simulator.files import check_target, write_bytes
 from simulator.jit import source_digest
+from simulator.program.activity import Activity
+from simulator.program.commands import Matmul
 from simulator.program.program import Placement, Program
 from simulator.program.text import print_program
 from simulator.result import Accuracy
@@ -112,6 +115,31 @@ def evaluate(program: Program, stream: Stream, progress: Progress | None) -> Eva
         data.name, rule, done.samples, correct, correct / done.samples, done.predictions
     )
     return Evaluation(accuracy, done.counts)
+
+
+def operand_activity(program: Program, stream: Stream, samples: int) -> tuple[Activity | None, ...]:
+    """How busy the operands of each product on the array are, on the first so many ``samples``."""
+    data, place = stream.data, _ends(program, stream)[0]
+    machine = Machine(program)
+    products = [(i, c) for i, c in enumerate(program.commands) if isinstance(c, Matmul)]
+    kept = {name for _, command in products for name in command.inputs}
+    sums: list[Activity | None] = [None] * len(program.commands)
+    states: dict[str, np.ndarray] | None = None
+    for x in data.x[:samples]:
+        codes = {program.inputs[0]: to_codes(x[None], place, stream.inputs, data.name)}
+        values = machine.run(codes, kept, states=states, carry=stream.carry_state)
+        states = dict(values.states) if stream.carry_state else None
+        for index, command in products:
+            ifmap = values.tensors[command.ifmap]
+            weights = (
+                values.tensors[command.weights][0]
+                if command.weights_made
+                else program.constants[command.weights]
+            )
+            one = activity(command, program, ifmap, weights)
+            before = sums[index]
+            sums[index] = one if before is None else before.joined(one)
+    return tuple(sums)
 
 
 def _ends(program: Program, stream: Stream) -> tuple[Placement, str, np.ndarray]:

@@ -15,11 +15,11 @@ import numpy as np
 from simulator.compiler import LATENCY, Goal, compile_graph
 from simulator.dataflows import grid_of
 from simulator.datapath.machine import CommandCounts, accumulator_bound
-from simulator.energy.counts import Counts, count_program
+from simulator.energy.counts import Counts, count_program, with_activity
 from simulator.energy.model import COMPONENTS, EnergyModel
 from simulator.energy.uncertainty import Spread, effects, spread, total_work
 from simulator.errors import UsageError
-from simulator.evaluation import Evaluation, Progress, Stream, evaluate
+from simulator.evaluation import Evaluation, Progress, Stream, evaluate, operand_activity
 from simulator.graph import Graph
 from simulator.graph.batch import with_batch
 from simulator.hwconfig import Device, OperatingPoint, device_from_dict
@@ -29,6 +29,7 @@ from simulator.networks import PREFIX, network
 from simulator.ops._pruning import with_pruned
 from simulator.ops._weight_bits import with_weight_bits
 from simulator.profiles import profile_named
+from simulator.program.activity import Activity
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import ORDERS
 from simulator.program.program import Program
@@ -92,6 +93,8 @@ def exact_device() -> Device:
     }, "exact device")  # fmt: skip
 
 
+Busy = tuple[Activity | None, ...]
+
 OBJECTIVES = ("latency", "energy", "edp")
 
 
@@ -140,6 +143,7 @@ def simulate(
     carry_state: bool = False,
     label_offset: int = 0,
     widths: bool = False,
+    activity_samples: int = 0,
     samples_at_once: int = 1,
     objective: str = "latency",
     fuse: bool = False,
@@ -154,6 +158,8 @@ def simulate(
     a sample is its label plus ``label_offset``. ``progress`` is called with the number of samples just
     done. What a model remembers starts anew with each sample; with ``carry_state`` samples follow each
     other, as the frames of a stream do. ``widths``: look at every sum, how wide an accumulator it takes.
+    ``activity_samples``: so many samples of ``data`` are looked at for zeros and changing bits among the
+    operands of products, and what multipliers take follows them, in place of random values.
     ``objective``: what layers are mapped for, of ``OBJECTIVES``. ``fuse``: run layers depth first where
     what lies between them does not fit on chip and that is better.
     ``samples_at_once``: of one inference, without ``data``, whose values do not depend on it.
@@ -176,13 +182,23 @@ def simulate(
     timing = time_device(program, point)
     counts = count_program(program, point)
     evaluation = None
+    stream: Any = None
     if data is not None:
         stream = Stream(
             data, inputs, carry_state, batch, threads or _processors(), label_offset, widths,
             Path(resume) if resume else None,
         )  # fmt: skip
         evaluation = evaluate(program, stream, progress)
-    return _result(model, energy, point, program, timing, counts, evaluation, samples_at_once)
+    busy: Busy = (None,) * len(counts)
+    if activity_samples:
+        if data is None:
+            raise UsageError("activity_samples", f"{activity_samples} without data", "with data")
+        busy = operand_activity(program, stream, activity_samples)
+        counts = [
+            c if a is None else with_activity(c, a, device.array)
+            for c, a in zip(counts, busy, strict=True)
+        ]
+    return _result(model, energy, point, program, timing, counts, evaluation, samples_at_once, busy)
 
 
 def _enough_bits(command: Command, program: Program) -> int:
@@ -275,13 +291,17 @@ def _layer(
 
 def _result(
     model: Graph, energy: EnergyModel, point: OperatingPoint, program: Program, timing: Timing,
-    counts: list[Counts], evaluation: Evaluation | None, samples: int,
+    counts: list[Counts], evaluation: Evaluation | None, samples: int, busy: Busy,
 ) -> Result:  # fmt: skip
     device = program.device
     done = evaluation.counts if evaluation else (None,) * len(counts)
     layers = tuple(
-        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), d)
-        for i, (t, c, d) in enumerate(zip(timing.commands, counts, done, strict=True))
+        replace(
+            _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), d),
+            zero_share=a and a.zero_share,
+            toggle_rate=a and a.toggle_rate,
+        )
+        for i, (t, c, d, a) in enumerate(zip(timing.commands, counts, done, busy, strict=True))
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [x.overflows for x in layers if x.overflows is not None]

@@ -80,6 +80,8 @@ class Layer:
     which the device keeps its axes, that overflowed; ``worst_excess`` the most by which a sum left its
     range; ``data_accumulator_bits`` the narrowest accumulator that would not have overflowed and
     ``data_psum_bits`` likewise within an array that has a width of its own (None where not looked at).
+    ``zero_share``: part of its MACs with an operand that is 0, ``toggle_rate``: part of the bits of
+    streaming operands that change (None where not looked at).
     """
 
     name: str
@@ -104,6 +106,8 @@ class Layer:
     worst_excess: int = 0
     data_accumulator_bits: int | None = None
     data_psum_bits: int | None = None
+    zero_share: float | None = None
+    toggle_rate: float | None = None
 
 
 @dataclass(frozen=True)

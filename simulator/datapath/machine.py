@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,7 +65,8 @@ class CommandCounts:
 class Values:
     """Result of a run: arrays of shape (samples, *tensor shape).
 
-    ``tensors`` holds every tensor asked for, as it was when its command had just finished; ``states``
+    ``tensors`` holds every tensor asked for, as it was when its command had just finished, or where no
+    command makes it under that name, when the first one was about to read it; ``states``
     (without samples) what the program remembers after the last sample.
     """
 
@@ -156,17 +158,10 @@ class Machine:
         with ThreadPoolExecutor(parts) as pool:
             runs = [
                 pool.submit(
-                    machine._run,
-                    _between(inputs, start, end),
-                    wanted,
-                    states,
-                    widths,
-                    threads // parts,
+                    machine._run, _between(inputs, start, end), wanted, states, widths, threads // parts
                 )
-                for machine, start, end in zip(
-                    [self, *self._others], borders, borders[1:], strict=False
-                )
-            ]
+                for machine, (start, end) in zip([self, *self._others], pairwise(borders), strict=True)
+            ]  # fmt: skip
             return _joined([run.result() for run in runs])
 
     def _run(
@@ -186,6 +181,8 @@ class Machine:
             memory.write(places[name], inputs[name])
         counts = []
         for index, command in enumerate(program.commands):
+            for name in wanted.intersection(command.inputs) - kept.keys():
+                kept[name] = memory.read(places[name])
             count = self._execute(index, command, memory, widths, threads)
             counts.append(count)
             if command.ofmap in wanted:

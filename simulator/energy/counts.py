@@ -18,6 +18,7 @@ from simulator.fixedpoint.requantize import REQUANTIZERS
 from simulator.fixedpoint.width import ceil_div
 from simulator.hwconfig import Array, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
+from simulator.program.activity import RANDOM, Activity
 from simulator.program.commands import Command, Host, Matmul, Move
 from simulator.program.nest import Nest, ofmap_elements, tile_at, tile_count
 from simulator.program.program import Program
@@ -254,6 +255,23 @@ def count_command(
         done = done._replace(**_stage(program, command, outputs, device.accumulator_bits))
         return _multipliers(done, program.device.array, grid, psums)
     return done._replace(vector_multiplies=outputs * lane.multiplies)
+
+
+def with_activity(counts: Counts, done: Activity, array: Array) -> Counts:
+    """``counts`` as the values of a command really make them, in place of random ones.
+
+    A multiplier switches as the bits of its streaming operand do (held to gates in
+    ``tests/energy/test_gates.py``). With ``array.zero_gating`` MACs with an operand that is 0 do not
+    happen; of the others operands are taken to change as random ones do.
+    """
+    multiplied = done.toggle_rate / RANDOM
+    added = 1.0
+    if array.zero_gating:
+        multiplied = added = 1 - done.zero_share
+    return counts._replace(
+        mac_multiplier_bits2=round(counts.mac_multiplier_bits2 * multiplied),
+        mac_adder_bits=round(counts.mac_adder_bits * added),
+    )
 
 
 def count_program(program: Program, point: OperatingPoint) -> list[Counts]:

@@ -84,6 +84,12 @@ class Array(Section):
         "the ifmap zero point is folded into the bias and padding holds the zero point",
     )
 
+    zero_gating: bool = Field(
+        default=False,
+        description="a PE with an operand that is 0 neither multiplies nor adds: less energy where values "
+        "are looked at (npusim run --activity), no less time",
+    )
+
     @model_validator(mode="after")
     def _whole_groups(self) -> Array:
         if self.sparsity is None:

@@ -161,6 +161,17 @@ def summary(result: Result) -> str:
             f"accuracy         {100 * a.top1:.2f} % top-1: {a.correct:,} of {a.samples:,} samples of "
             f"{a.dataset} (inputs: {a.inputs})"
         )
+    looked = [
+        (x.macs, x.zero_share, x.toggle_rate) for x in result.layers if x.zero_share is not None
+    ]
+    if looked:
+        macs = sum(m for m, _, _ in looked)
+        zeros = sum(m * z for m, z, _ in looked) / macs
+        toggles = sum(m * (r or 0) for m, _, r in looked) / macs
+        lines.append(
+            f"values           {100 * zeros:.1f} % of MACs have an operand that is 0; "
+            f"{100 * toggles:.1f} % of the bits of streaming operands change (random: 50 %)"
+        )
     lines += [f"on the host      {x.name}: {x.note}" for x in result.layers if x.note]
     return "\n".join(lines)
 

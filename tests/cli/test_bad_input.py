@@ -21,7 +21,7 @@ WEAR = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="
 DEVICES = ", ".join(device_names())
 ARRAY_KEYS = (
     "rows, cols, ifmap_bits, weight_bits, accumulator_bits, psum_bits, overflow, precision_scaling, "
-    "dataflow, other_dataflows, overlap, sparsity, weight_codec, stream_block, zero_point"
+    "dataflow, other_dataflows, overlap, sparsity, weight_codec, stream_block, zero_point, zero_gating"
 )
 POINT = '[[operating_points]]\nname = "nominal"\nvoltage_v = 0.65\nclock_mhz = 75\n'
 NO_FIT = (

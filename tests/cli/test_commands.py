@@ -34,6 +34,7 @@ LAYER = {
     "energy_pj", "energy_by_component_pj", "average_power_w", "tops", "dram_bytes",
     "scratchpad_bytes", "scratchpad_peak_bytes", "overflows", "accumulator_bits",
     "first_overflow", "worst_excess", "data_accumulator_bits", "data_psum_bits", "note",
+    "zero_share", "toggle_rate",
 }  # fmt: skip
 CAUSES = {
     "compute", "fill_drain", "weight_load", "scratchpad_stall", "dram_stall", "vector", "host",

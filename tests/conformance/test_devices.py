@@ -114,7 +114,7 @@ def test_banks_hold_at_least_a_kibibyte(device: Device) -> None:
 
 
 def test_split_regions_keep_the_published_totals() -> None:
-    totals = {"wear": (64, 128), "gap9": (128, 1536), "edge-stick": (2048, 6144)}
+    totals = {"wear": (64, 128), "edge-stick": (2048, 6144)}
     for name, (activations_kib, weights_kib) in totals.items():
         scratchpad = load_device(name).scratchpad
         assert isinstance(scratchpad, SplitScratchpad)

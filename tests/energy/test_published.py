@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from real_models import SHARED
 
@@ -11,6 +13,7 @@ from simulator.hwconfig import device_names, load_device
 from simulator.networks import board_convolutions
 from simulator.npu import load_model, simulate
 from simulator.report.figures.devices import published_marks
+from simulator.report.published import published_table
 
 # Energy in uJ at 0.80 V and 370 MHz, at 0.65 V and 240 MHz: MLPerf Tiny v1.0, closed, GreenWaves GAP9.
 GAP9 = {
@@ -70,3 +73,12 @@ def test_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "36.9" in text
     assert "Power of the engine alone" in text
+
+
+def test_the_readme_shows_every_device() -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.split("<!-- npusim devices --published --markdown -->")[1].split("<!-- end of")[
+        0
+    ]
+    checks = [published_check(name) for name in device_names()]
+    assert shown.strip() == published_table(checks, markdown=True)

@@ -61,6 +61,9 @@ def with_weight_bits(graph: Graph, bits: int) -> Graph:
     return replace(graph, tensors=tensors, constants=constants)
 
 
+_EXACT = 1 << 53  # of integers in float64
+
+
 def _check(graph: Graph, node: Node, name: str) -> None:
     where, params = f"{graph.name}: {node.name!r}", graph.quantization(name)
     if not graph.spec(name).signed or any(params.zero_points):
@@ -87,6 +90,8 @@ def _narrowed(graph: Graph, name: str, bits: int) -> tuple[np.ndarray, tuple[flo
         error = ((found * step[:, None] - rows) ** 2).sum(axis=1)
         better = error < best
         best[better], steps[better], codes[better] = error[better], step[better], found[better]
+    fits = largest <= most  # already, exactly: nothing to be gained by another scale
+    steps[fits], codes[fits] = 1.0, rows[fits]
     old = np.array(params.scales, np.float64)
     scales = tuple(float(np.float32(s)) for s in old * steps)
     shaped = codes.reshape(moved.shape)
@@ -99,12 +104,17 @@ def _half_away(values: np.ndarray) -> np.ndarray:
 
 
 def _bias(graph: Graph, names: Operands, weights: GraphTensor) -> tuple[GraphTensor, np.ndarray]:
-    """The bias in units of the input's scale times the weights' new one."""
+    """The bias in units of the input's scale times the weights' new one.
+
+    One that its type no longer holds saturates. Such a bias, of a channel that only ever says one thing, is
+    far beyond all codes of the ofmap either way.
+    """
     old, new = graph.quantization(names.weights).scales, weights.quantization
     assert new is not None
     ratios = np.array(old, np.float64) / np.array(new.scales, np.float64)
     tensor, values = graph.tensors[names.bias], graph.constants[names.bias]
-    moved = _half_away(values * ratios.reshape(-1)).astype(values.dtype)
+    most = min(np.iinfo(values.dtype).max, _EXACT)
+    moved = _half_away(values * ratios.reshape(-1)).clip(-most, most).astype(values.dtype)
     q = tensor.quantization
     if q is not None:
         each = np.broadcast_to(np.array(q.scales, np.float64) / ratios, ratios.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from random_layers import LAYERS
@@ -17,7 +19,7 @@ from simulator.importers.tflite import read_tflite
 from simulator.npu import exact_device
 from simulator.ops import reference_values
 from simulator.ops._stage import operands
-from simulator.ops._weight_bits import PRODUCTS, with_weight_bits
+from simulator.ops._weight_bits import PRODUCTS, _bias, with_weight_bits
 from simulator.result import Result
 
 
@@ -104,3 +106,39 @@ def test_weights_with_zero_points_are_refused() -> None:
         NpusimError, match=r"weights of u8, zero point \d+, to be narrowed; allowed"
     ):
         with_weight_bits(graph, 4)
+
+
+def first_convolution(graph: Graph) -> tuple[str, str]:
+    """Names of its weights and bias."""
+    node = next(n for n in graph.nodes if n.operator == "conv_2d")
+    return operands(node).weights, operands(node).bias
+
+
+def test_weights_that_fit_stay_as_they_are() -> None:
+    """So that a dead channel, whose bias is as large as its type allows, keeps both."""
+    graph = load_model("digits")
+    weights, bias = first_convolution(graph)
+    small, large = graph.constants[weights].copy(), graph.constants[bias].copy()
+    small[0], small[1] = 0, 7
+    large[:2] = 1 << 30, -(1 << 30)
+    given = replace(graph, constants={**graph.constants, weights: small, bias: large})
+    after = with_weight_bits(given, 4)
+    assert np.array_equal(after.constants[weights][:2], small[:2])
+    assert after.constants[bias][:2].tolist() == large[:2].tolist()
+    assert after.quantization(weights).scales[:2] == given.quantization(weights).scales[:2]
+
+
+def test_a_bias_beyond_its_type_saturates() -> None:
+    """Where a scale falls to a third, a bias grows three times; 2**30 has no room for that."""
+    graph = load_model("digits")
+    node = next(n for n in graph.nodes if n.operator == "conv_2d")
+    weights, bias = first_convolution(graph)
+    large = graph.constants[bias].copy()
+    large[:2] = 1 << 30, -(1 << 30)
+    given = replace(graph, constants={**graph.constants, bias: large})
+    old = given.quantization(weights)
+    finer = replace(old, scales=tuple(s / 3 for s in old.scales))
+    moved = _bias(given, operands(node), replace(given.tensors[weights], quantization=finer))[1]
+    most = np.iinfo(moved.dtype).max
+    assert moved[:2].tolist() == [most, -most]
+    assert np.array_equal(moved[2:], 3 * large[2:])

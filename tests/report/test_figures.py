@@ -7,13 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from simulator.cli import main
+from simulator.explore.power import efficiency_curves, peaks, power_over_time
 from simulator.explore.scaling import scaling
 from simulator.hwconfig import load_device
 from simulator.npu import load_model, simulate
-from simulator.report.figures.devices import scaling_figure
+from simulator.report.figures.devices import (
+    power_figure,
+    published_marks,
+    scaling_figure,
+    throughput_power,
+)
 from simulator.report.figures.run import FIGURES
 from simulator.result import Result
 from simulator.timing.result import CAUSES
@@ -79,6 +86,61 @@ def test_roofline_has_a_mark_for_every_product(result: Result) -> None:
     plt.close(figure)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_figures_of_power(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, devices in (("power", [DEVICE]), ("throughput-power", [DEVICE, "gap9"])):
+        path = tmp_path / f"{kind}{suffix}"
+        chosen = [word for name in devices for word in ("--device", name)]
+        assert main(["plot", kind, "digits", *chosen, "-o", str(path)]) == 0
+        assert capsys.readouterr().out == f"{path}\n"
+        assert path.stat().st_size > 10_000
+
+
+def test_throughput_power_has_every_mark_and_curve() -> None:
+    devices = [load_device(name) for name in (DEVICE, "gap9", "fsd")]
+    model = load_model("digits")
+    curves, best = efficiency_curves(model, devices), peaks(devices)
+    figure = throughput_power(plt, curves, model.name, best)
+    axes = figure.axes[0]
+    marks = {tuple(place) for dots in axes.collections for place in dots.get_offsets().tolist()}
+    for mark in published_marks():
+        assert (mark.watts, mark.tops) in marks
+    for device in devices:
+        assert best[device.name] in marks
+        ordered = sorted(curves[device.name], key=lambda p: p.point.voltage_v)
+        drawn = [
+            line for line in axes.lines
+            if list(line.get_xdata()) == [p.average_w for p in ordered]
+            and list(line.get_ydata()) == [p.tops for p in ordered]
+        ]  # fmt: skip
+        assert len(drawn) == 1
+    names = {text.get_text() for text in axes.texts}
+    assert {d.name for d in devices} | {m.name for m in published_marks()} <= names
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    plt.close(figure)
+
+
+def test_power_stacks_to_the_total(result: Result) -> None:
+    trace = power_over_time(result, 50)
+    figure = power_figure(plt, trace, "")
+    axes = figure.axes[0]
+    tops = [patch.get_data().values for patch in axes.patches]
+    assert tops[-1] == pytest.approx(1e3 * trace.total)
+    assert axes.lines[0].get_ydata()[0] == pytest.approx(1e3 * result.totals.average_power_w)
+    plt.close(figure)
+
+
+def test_energy_of_every_layer_is_drawn(result: Result) -> None:
+    figure = FIGURES["energy-breakdown"](plt, result)
+    widths = np.zeros(len(result.layers))
+    for bar in figure.axes[0].patches:
+        widths[round(bar.get_y() + bar.get_height() / 2)] += bar.get_width()
+    energies = [1e-3 * layer.energy_pj for layer in result.layers]
+    scale = energies[0] / widths[0]
+    assert widths * scale == pytest.approx(energies)
+    plt.close(figure)
+
+
 def test_scaling_shows_what_the_report_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +174,7 @@ def test_cycles_of_a_layer_sum_to_one(result: Result) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["pie", "digits"], "plot: no figure 'pie'; allowed: gantt, roofline, cycles"),
+        (["pie", "digits"], "plot: no figure 'pie'; allowed: gantt, roofline, cycles, energy-breakdown"),
         (["gantt", "digits", "-o", "x.jpg"], "x.jpg: a figure of type .jpg; allowed: .png, .svg, .pdf"),
         (["gantt", "digits", "-o", "no/x.png"], "no/x.png: cannot be written: there is no folder 'no'"),
     ],

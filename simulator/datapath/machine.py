@@ -179,9 +179,9 @@ class Machine:
                 memory.write(places[name], np.repeat(values[np.newaxis], samples, axis=0))
         for name in program.inputs:
             memory.write(places[name], inputs[name])
-        counts = []
+        counts, made = [], {command.ofmap for command in program.commands}
         for index, command in enumerate(program.commands):
-            for name in wanted.intersection(command.inputs) - kept.keys():
+            for name in wanted.intersection(command.inputs) - kept.keys() - made:
                 kept[name] = memory.read(places[name])
             count = self._execute(index, command, memory, widths, threads)
             counts.append(count)

@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     energy.add_argument("model")
     energy.add_argument("--device", required=True)
     _add_point(energy)
-    energy.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_json(energy)
     _add_profile(energy, "the one the file's format stands for")
     scalesim = commands.add_parser(
         "scalesim",
@@ -77,7 +77,7 @@ def parser() -> argparse.ArgumentParser:
     )
     scalesim.add_argument("topology", help="a .csv file of convolutions, or of M, N, K")
     scalesim.add_argument("config", help="a .cfg file: array and dataflow are taken from it")
-    scalesim.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_json(scalesim)
     return whole
 
 
@@ -155,7 +155,7 @@ def _add_scale(scale: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_point(scale)
     scale.add_argument("--figure", metavar="FILE", help="also draw it: .png, .svg or .pdf")
-    scale.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_json(scale)
     _add_profile(scale, "the one the file's format stands for")
 
 
@@ -182,7 +182,7 @@ def _add_power(power: argparse.ArgumentParser) -> None:
         "--intervals", type=int, default=200, metavar="N",
         help="of an inference, for its peak and --trace; default: %(default)s",
     )  # fmt: skip
-    power.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    _add_json(power)
     _add_profile(power, "the one the file's format stands for")
 
 
@@ -225,6 +225,10 @@ def _add_widths(run: argparse.ArgumentParser) -> None:
 
 def _add_point(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
 
 
 def _add_profile(parser: argparse.ArgumentParser, default: str) -> None:

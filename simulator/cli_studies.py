@@ -100,10 +100,10 @@ def scale(args: argparse.Namespace) -> int:
 
 
 def power(args: argparse.Namespace) -> int:
-    from simulator.explore.power import power_over_time, power_points
+    from simulator.explore.power import power_points
     from simulator.files import write_text
     from simulator.hwconfig import load_device
-    from simulator.npu import load_model, simulate
+    from simulator.npu import load_model
     from simulator.report.machine_readable import check_target
     from simulator.report.power import power_csv, power_report, power_to_dict
 
@@ -116,8 +116,7 @@ def power(args: argparse.Namespace) -> int:
         intervals=args.intervals,
     )  # fmt: skip
     if args.trace:
-        trace = power_over_time(simulate(model, device), args.intervals)
-        write_text(Path(args.trace), power_csv(trace))
+        write_text(Path(args.trace), power_csv(points[0].trace))
     text = power_report(points, model.name, device, args.rate, args.tdp)
     tell(args.json, power_to_dict(points, model.name, device), text)
     return _OK

@@ -15,8 +15,10 @@ import numpy as np
 from simulator.compiler import LATENCY, Goal, compile_graph
 from simulator.dataflows import grid_of
 from simulator.datapath.machine import CommandCounts, accumulator_bound
+from simulator.energy.area import area_mm2
 from simulator.energy.counts import Counts, count_program, with_activity
 from simulator.energy.model import COMPONENTS, EnergyModel
+from simulator.energy.prices import prices_of
 from simulator.energy.uncertainty import Spread, effects, spread, total_work
 from simulator.errors import UsageError
 from simulator.evaluation import Evaluation, Progress, Stream, evaluate, operand_activity
@@ -92,8 +94,6 @@ def exact_device() -> Device:
         "energy": {"node_nm": 28, "wire_mm": 1.0},
     }, "exact device")  # fmt: skip
 
-
-Busy = tuple[Activity | None, ...]
 
 OBJECTIVES = ("latency", "energy", "edp")
 
@@ -171,6 +171,10 @@ def simulate(
     ):  # fmt: skip
         if value is not None and value < 1:
             raise UsageError(name, str(value), "at least 1")
+    if activity_samples < 0:
+        raise UsageError("activity_samples", str(activity_samples), "at least 0")
+    if activity_samples and data is None:
+        raise UsageError("activity_samples", f"{activity_samples} without data", "with data")
     if samples_at_once > 1:
         if data is not None:
             raise UsageError("samples_at_once", f"{samples_at_once} with data", "1 with data")
@@ -181,23 +185,19 @@ def simulate(
     program = compile_graph(model, device, point, goal=_goal(objective, energy), fuse=fuse)
     timing = time_device(program, point)
     counts = count_program(program, point)
-    evaluation = None
-    stream: Any = None
+    evaluation, busy = None, (None,) * len(counts)
     if data is not None:
         stream = Stream(
             data, inputs, carry_state, batch, threads or _processors(), label_offset, widths,
             Path(resume) if resume else None,
         )  # fmt: skip
         evaluation = evaluate(program, stream, progress)
-    busy: Busy = (None,) * len(counts)
-    if activity_samples:
-        if data is None:
-            raise UsageError("activity_samples", f"{activity_samples} without data", "with data")
-        busy = operand_activity(program, stream, activity_samples)
-        counts = [
-            c if a is None else with_activity(c, a, device.array)
-            for c, a in zip(counts, busy, strict=True)
-        ]
+        if activity_samples:
+            busy = operand_activity(program, stream, activity_samples)
+    counts = [
+        c if a is None else with_activity(c, a, device.array)
+        for c, a in zip(counts, busy, strict=True)
+    ]
     return _result(model, energy, point, program, timing, counts, evaluation, samples_at_once, busy)
 
 
@@ -262,6 +262,7 @@ def _layer(
     counts: Counts,
     energy: dict[str, float],
     done: CommandCounts | None,
+    busy: Activity | None,
 ) -> Layer:
     command = program.commands[index]
     array = program.device.array
@@ -285,28 +286,26 @@ def _layer(
         scratchpad_bytes=(counts.scratchpad_read_bits + counts.scratchpad_write_bits) // 8,
         scratchpad_peak_bytes=program.scratchpad_bytes_at(index),
         note=command.reason if isinstance(command, Host) else "",
+        zero_share=busy and busy.zero_share,
+        toggle_rate=busy and busy.toggle_rate,
         **_sums(command, program, done),
     )
 
 
 def _result(
     model: Graph, energy: EnergyModel, point: OperatingPoint, program: Program, timing: Timing,
-    counts: list[Counts], evaluation: Evaluation | None, samples: int, busy: Busy,
+    counts: list[Counts], evaluation: Evaluation | None, samples: int,
+    busy: tuple[Activity | None, ...],
 ) -> Result:  # fmt: skip
     device = program.device
     done = evaluation.counts if evaluation else (None,) * len(counts)
     layers = tuple(
-        replace(
-            _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), d),
-            zero_share=a and a.zero_share,
-            toggle_rate=a and a.toggle_rate,
-        )
+        _layer(program, point, i, t, c, energy.command_pj(c, t.cycles), d, a)
         for i, (t, c, d, a) in enumerate(zip(timing.commands, counts, done, busy, strict=True))
     )
     by_component = {k: sum(x.energy_by_component_pj[k] for x in layers) for k in COMPONENTS}
     known = [x.overflows for x in layers if x.overflows is not None]
-    # Layers of a program on one core hold it one after the other, and so their cycles sum to the total.
-    work = total_work(counts, sum(t.cycles for t in timing.commands))
+    work = total_work(counts, timing.cycles)
     single = effects(device, point, work)
     totals = _totals(
         program, energy, samples, timing, layers, spread(device, point, work, single),
@@ -329,6 +328,8 @@ def _totals(
     macs = sum(layer.macs for layer in layers)
     power_w = energy_pj * 1e-12 / latency_s
     tops = 2e-12 * macs / latency_s
+    table = prices_of(program.device).table
+    low, high = (area_mm2(table, program.device, b).total for b in ("low", "high"))
     period = steady_period(program, point, timing)
     return Totals(
         samples=samples,
@@ -351,8 +352,8 @@ def _totals(
         tops_per_watt=tops / power_w,
         inferences_per_joule=samples / (energy_pj * 1e-12),
         area_mm2=energy.area.total,
-        area_low_mm2=energy.area_low.total,
-        area_high_mm2=energy.area_high.total,
+        area_low_mm2=low,
+        area_high_mm2=high,
         peak_tops_per_mm2=program.device.peak_tops(point) / energy.area.total,
         die_cost_usd=energy.die_cost_usd,
         dram_bytes=sum(layer.dram_bytes for layer in layers),

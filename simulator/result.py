@@ -217,11 +217,15 @@ class PowerTrace:
     def total(self) -> np.ndarray:
         return np.sum(list(self.watts.values()), axis=0)
 
+    @property
+    def peak_w(self) -> float:
+        return float(self.total.max())
+
 
 @dataclass(frozen=True)
 class PowerPoint:
-    """A model at one operating point. ``average_w`` and ``peak_w`` while it runs, the latter over intervals
-    of ``interval_s``; ``sleep_w`` between inferences.
+    """A model at one operating point. ``average_w`` while it runs, ``trace`` over that time; ``sleep_w``
+    between inferences.
 
     At a rate, ``at_rate_w`` on average, ``duty`` of the time running: None where no rate was asked for or
     the point cannot keep it up. ``sustained_per_s``: inferences that follow each other as fast as they can
@@ -235,8 +239,6 @@ class PowerPoint:
     energy_low_pj: float
     energy_high_pj: float
     average_w: float
-    peak_w: float
-    interval_s: float
     sleep_w: float
     tops: float
     tops_per_watt: float
@@ -244,6 +246,7 @@ class PowerPoint:
     duty: float | None
     at_rate_w: float | None
     sustained_per_s: float | None
+    trace: PowerTrace
 
 
 @dataclass(frozen=True)

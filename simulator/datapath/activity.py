@@ -23,19 +23,14 @@ def activity(command: Matmul, program: Program, ifmap: np.ndarray, weights: np.n
     codes = ifmap.reshape(-1, nest.in_h, nest.in_w, nest.groups, nest.k).astype(np.int64)
     values = codes - command.ifmap_offset
     padding = command.pad_code - command.ifmap_offset
-    held = weights.astype(np.int64).reshape(
-        nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n
-    )
-    held = held - command.weight_offset
+    shape = nest.groups, nest.kernel_h, nest.kernel_w, nest.k, nest.n
+    held = weights.astype(np.int64).reshape(shape) - command.weight_offset
     images = values.shape[0]
     places = images * nest.out_h * nest.out_w
-    zero_ifmap = zero_weight = zero_any = 0
-    along_places = 0
-    taps: list[
-        np.ndarray
-    ] = []  # of every kernel place: (places, groups, k), kept for output stationary
-    keep = command.dataflow == "output_stationary"
     ifmap_bits = program.placements[command.ifmap].spec.bits + (command.ifmap_offset != 0)
+    weight_bits = command.weight_bits + (command.weight_offset != 0)
+    zero_ifmap = zero_weight = zero_any = toggled = 0
+    taps: list[np.ndarray] = []  # of output stationary: what every kernel place reads
     for row in range(nest.kernel_h):
         for column in range(nest.kernel_w):
             tap = _tap(values, nest, row, column, padding)
@@ -45,35 +40,30 @@ def activity(command: Matmul, program: Program, ifmap: np.ndarray, weights: np.n
             zero_weight += int(none.sum()) * places
             zero_any += int((zeros * nest.n + none * places - zeros * none).sum())
             if command.dataflow == "weight_stationary":
-                images_apart = tap.reshape(images, -1, *tap.shape[1:])
-                along_places += _changed(images_apart, 1, ifmap_bits)
-            elif keep:
+                toggled += _changed(tap.reshape(images, -1, *tap.shape[1:]), 1, ifmap_bits)
+            elif command.dataflow == "output_stationary":
                 taps.append(tap)
-    macs = places * nest.groups * nest.kernel_h * nest.kernel_w * nest.k * nest.n
-    toggled, streamed = _streamed(command, held, taps, ifmap_bits, places)
+    terms = nest.groups * nest.kernel_h * nest.kernel_w * nest.k
     if command.dataflow == "weight_stationary":
-        pairs = images * (nest.out_h * nest.out_w - 1) * nest.groups * nest.k
-        toggled, streamed = along_places, pairs * nest.kernel_h * nest.kernel_w * ifmap_bits
-    return Activity(macs, zero_ifmap, zero_weight, zero_any, toggled, streamed)
+        streamed = (places - images) * terms * ifmap_bits
+    elif command.dataflow == "input_stationary":
+        toggled, streamed = _changed(held, 4, weight_bits), held[..., 1:].size * weight_bits
+    else:
+        toggled, streamed = _along_terms(taps, held, ifmap_bits, weight_bits)
+    return Activity(places * terms * nest.n, zero_ifmap, zero_weight, zero_any, toggled, streamed)
 
 
-def _streamed(
-    command: Matmul, held: np.ndarray, taps: list[np.ndarray], ifmap_bits: int, places: int
+def _along_terms(
+    taps: list[np.ndarray], held: np.ndarray, ifmap_bits: int, weight_bits: int
 ) -> tuple[int, int]:
-    """(bits that changed, bits that streamed) where sums or ifmaps stay."""
-    bits = command.weight_bits + (command.weight_offset != 0)
-    if command.dataflow == "input_stationary":
-        changed = _changed(held, 4, bits)
-        return changed, held[..., 1:].size * bits
-    if command.dataflow != "output_stationary":
-        return 0, 0
-    terms = np.stack(taps, axis=2)  # (places, groups, kernel places, k)
-    terms = terms.reshape(*terms.shape[:2], -1)
-    weights = held.reshape(held.shape[0], -1, held.shape[-1])  # (groups, terms, n)
+    """(bits that changed, bits that streamed) of both operands from one term of a sum to the next."""
+    places, groups, _ = taps[0].shape
+    ifmaps = np.stack(taps, axis=2).reshape(places, groups, -1)
+    weights = held.reshape(groups, -1, held.shape[-1])
     # Every ifmap stream meets n channels, and every weight stream all places.
-    changed = _changed(terms, 2, ifmap_bits) * held.shape[-1] + _changed(weights, 1, bits) * places
-    pairs = places * weights[:, 1:].size
-    return changed, pairs * (ifmap_bits + bits)
+    changed = _changed(ifmaps, 2, ifmap_bits) * held.shape[-1]
+    changed += _changed(weights, 1, weight_bits) * places
+    return changed, places * weights[:, 1:].size * (ifmap_bits + weight_bits)
 
 
 def _tap(values: np.ndarray, nest: Nest, row: int, column: int, padding: int) -> np.ndarray:

@@ -46,11 +46,8 @@ def pe_bits(array: Array) -> tuple[int, int, int]:
     multiplier = array.ifmap_bits * (1 if serial else array.weight_bits)
     stationary = array.ifmap_bits if array.dataflow == "input_stationary" else array.weight_bits
     shadow = stationary if array.overlap != "serial" else 0
-    return (
-        multiplier,
-        array.sum_bits,
-        array.ifmap_bits + array.weight_bits + array.sum_bits + shadow,
-    )
+    kept = array.ifmap_bits + array.weight_bits + array.sum_bits + shadow
+    return multiplier, array.sum_bits, kept
 
 
 def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> AreaModel:
@@ -73,12 +70,12 @@ def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> Ar
     lane += adder * (max(s[1] for s in stages) + _LANE_BITS)
     lane += adder * _SHIFTER_OVER_ADDER * max(s[2] for s in stages) + 2 * _LANE_BITS * register
     sram = at_node * 8 * a.sram_um2_per_bit.at(bounds)
-    pads = 1 if device.shared_scratchpad else device.cores
+    scratchpads, accumulators = device.sram_bytes
     return AreaModel(
         array=device.cores * array.rows * array.cols * pe * logic,
         vector=device.cores * device.vector.lanes * lane * logic,
-        scratchpad=pads * device.scratchpad.capacity_bytes * sram,
-        accumulator=device.cores * device.accumulator.capacity_bytes * sram,
+        scratchpad=scratchpads * sram,
+        accumulator=accumulators * sram,
     )
 
 

@@ -22,9 +22,16 @@ COMPONENTS = (
     "mac", "register", "scratchpad", "accumulator", "vector", "wire", "instruction", "dram", "host",
     "leakage", "idle",
 )  # fmt: skip
-
-
 _MIB = 1 << 20
+
+
+class StaticPower(NamedTuple):
+    """Milliwatts that flow whatever the array does: ``leakage``, ``idle`` (the clock's tree, and what the
+    device file adds), and ``sleep`` between inferences, where only SRAM keeps its bits."""
+
+    leakage: float
+    idle: float
+    sleep: float
 
 
 def _static_power(
@@ -37,10 +44,7 @@ def _static_power(
     if device.energy.low_power:
         gate *= leak.low_power_share.at(bounds)
     density = gate / area_factor(device.energy.node_nm, table.node_nm)
-    pads = 1 if device.shared_scratchpad else device.cores
-    capacity = pads * device.scratchpad.capacity_bytes
-    capacity += device.cores * device.accumulator.capacity_bytes
-    sram = capacity / _MIB * leak.sram_mw_per_mib.at(bounds) * gate
+    sram = sum(device.sram_bytes) / _MIB * leak.sram_mw_per_mib.at(bounds) * gate
     if power.leakage_mw is None:
         leakage = sram + area.logic * leak.logic_mw_per_mm2.at(bounds) * density
     else:
@@ -55,15 +59,6 @@ def _static_power(
         # Of stated leakage as much is SRAM's as of that which follows from the area.
         sleep = leak.retention_share.at(bounds) * min(sram, leakage)
     return StaticPower(leakage, idle + power.other_mw, sleep)
-
-
-class StaticPower(NamedTuple):
-    """Milliwatts that flow whatever the array does: ``leakage``, ``idle`` (the clock's tree, and what the
-    device file adds), and ``sleep`` between inferences, where only SRAM keeps its bits."""
-
-    leakage: float
-    idle: float
-    sleep: float
 
 
 class EnergyModel:
@@ -85,7 +80,6 @@ class EnergyModel:
         self.point = point
         self.host_pj = device.host.operation_pj
         self.area: AreaModel = area_mm2(table, device, bounds)
-        self.area_low, self.area_high = (area_mm2(table, device, b) for b in ("low", "high"))
         self.die_cost_usd = die_cost_usd(table, self.area.total, bounds)
         self.static: StaticPower = _static_power(table, device, point, self.area, bounds)
         # 1 mW for one cycle of 1 MHz is 1000 pJ.

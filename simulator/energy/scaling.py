@@ -8,6 +8,7 @@ means anything, as of two areas. The coefficients are in ``hwconfigs/energy/scal
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple
@@ -91,6 +92,12 @@ class _Between(NamedTuple):
     smaller: NodeEnergy
     weight: float
 
+    def mean(self, of: Callable[[NodeEnergy], float]) -> float:
+        """A number of the node: a straight line on log-log paper; a published node's own, exactly."""
+        if self.weight in (0, 1):
+            return of(self.larger if self.weight else self.smaller)
+        return of(self.larger) ** self.weight * of(self.smaller) ** (1 - self.weight)
+
 
 @cache
 def load_scaling() -> Scaling:
@@ -112,7 +119,8 @@ def _between(node_nm: float, where: str) -> _Between:
 
 
 def _relative_energy(node_nm: float, voltage_v: float, where: str) -> float:
-    larger, smaller, weight = _between(node_nm, where)
+    between = _between(node_nm, where)
+    larger, smaller, weight = between
     used = [n for n, share in ((larger, weight), (smaller, 1 - weight)) if share != 0]
     lowest = max(n.supply_range()[0] for n in used)
     highest = min(n.supply_range()[1] for n in used)
@@ -122,9 +130,7 @@ def _relative_energy(node_nm: float, voltage_v: float, where: str) -> float:
             f"voltage_v = {voltage_v:g} at {node_nm:g} nm: outside the range of the energy fit",
             f"{lowest:.3f} to {highest:.3f} V",
         )
-    if len(used) == 1:
-        return used[0].energy(voltage_v)
-    return larger.energy(voltage_v) ** weight * smaller.energy(voltage_v) ** (1 - weight)
+    return between.mean(lambda node: node.energy(voltage_v))
 
 
 def energy_factor(
@@ -148,18 +154,13 @@ def energy_factor(
 
 def area_factor(node_nm: float, base_node_nm: float, where: str = "area scaling") -> float:
     """Area of the same logic relative to the base node; interpolated and continued as energy is."""
-
-    def relative(node: float) -> float:
-        larger, smaller, weight = _between(node, where)
-        return larger.area**weight * smaller.area ** (1 - weight)
-
-    return relative(node_nm) / relative(base_node_nm)
+    node, base = (_between(n, where).mean(lambda x: x.area) for n in (node_nm, base_node_nm))
+    return node / base
 
 
 def nominal_supply(node_nm: float, where: str = "energy scaling") -> float:
     """The usual supply of a node, in volts; between published nodes interpolated like energy."""
-    larger, smaller, weight = _between(node_nm, where)
-    return larger.nominal_v**weight * smaller.nominal_v ** (1 - weight)
+    return _between(node_nm, where).mean(lambda node: node.nominal_v)
 
 
 def clock_factor(
@@ -167,8 +168,7 @@ def clock_factor(
 ) -> float:
     """Clock that a supply allows, relative to that at ``base_voltage_v``: the alpha-power law,
     ``(V - Vt)^a / V``."""
-    larger, smaller, weight = _between(node_nm, where)
-    threshold = larger.threshold_v**weight * smaller.threshold_v ** (1 - weight)
+    threshold = _between(node_nm, where).mean(lambda node: node.threshold_v)
     exponent = load_scaling().clock.exponent
     if min(voltage_v, base_voltage_v) <= threshold:
         problem = f"voltage_v = {min(voltage_v, base_voltage_v):g}: no clock runs at {node_nm:g} nm"

@@ -176,7 +176,7 @@ def peaks(devices: Sequence[Device]) -> dict[str, tuple[float, float]]:
 def _at(
     result: Result, rate_per_s: float | None, tdp_w: float | None, intervals: int
 ) -> PowerPoint:
-    t, trace = result.totals, power_over_time(result, intervals)
+    t = result.totals
     sleep_w = 1e-3 * EnergyModel(result.device, result.point).static.sleep
     duty = at_rate = None
     if rate_per_s is not None and rate_per_s * t.latency_s <= 1:
@@ -188,6 +188,6 @@ def _at(
         share = None if sleep_w >= limit else (limit - sleep_w) / (t.average_power_w - sleep_w)
     return PowerPoint(
         result.point, t.cycles, t.latency_s, t.energy_pj, t.energy_low_pj, t.energy_high_pj,
-        t.average_power_w, float(trace.total.max()), trace.interval_s, sleep_w, t.tops, t.tops_per_watt,
-        t.peak_tops, duty, at_rate, None if share is None else share / t.latency_s,
+        t.average_power_w, sleep_w, t.tops, t.tops_per_watt, t.peak_tops, duty, at_rate,
+        None if share is None else share / t.latency_s, power_over_time(result, intervals),
     )  # fmt: skip

@@ -151,6 +151,12 @@ class Device(Section):
         allowed = ", ".join(p.name for p in self.operating_points)
         raise DeviceError(self.name, f"no operating point called {name!r}", allowed)
 
+    @property
+    def sram_bytes(self) -> tuple[int, int]:
+        """Of all cores: scratchpads, which may be one, and accumulators."""
+        pads = 1 if self.shared_scratchpad else self.cores
+        return pads * self.scratchpad.capacity_bytes, self.cores * self.accumulator.capacity_bytes
+
     def peak_tops(self, point: OperatingPoint) -> float:
         """In 1e12 per second: 2 operations per PE and cycle, on operands of the PEs' own widths; a
         bit-serial PE needs a cycle for each bit of a weight."""

@@ -7,7 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from simulator.energy.model import EnergyModel
-from simulator.report.machine_readable import versions
+from simulator.report.machine_readable import about
 from simulator.report.text import ends, quantity
 from simulator.result import Result
 
@@ -84,9 +84,8 @@ def energy_to_dict(result: Result) -> dict[str, Any]:
     device, point = result.device, result.point
     models = {b: EnergyModel(device, point, b) for b in ("value", "low", "high")}
     t = result.totals
-    return {
-        "schema_version": SCHEMA_VERSION, "versions": versions(), "model": result.model.name,
-        "device": {"name": device.name, "sha256": device.sha256}, "operating_point": point.model_dump(),
+    return about(SCHEMA_VERSION, result.model.name, device) | {
+        "operating_point": point.model_dump(),
         "energy_pj": {
             "value": t.energy_pj, "low": t.energy_low_pj, "high": t.energy_high_pj,
             "lowest": t.energy_lowest_pj, "highest": t.energy_highest_pj,

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from simulator.files import check_target, write_text
+from simulator.hwconfig import Device
 from simulator.npu import versions
 from simulator.result import ElementExplanation, HardwareCheck, Result, Verification
 
 __all__ = [
-    "check_target", "element_equal", "explanation_to_dict", "hardware_to_dict", "result_to_dict",
+    "about", "check_target", "element_equal", "explanation_to_dict", "hardware_to_dict", "result_to_dict",
     "verification_to_dict", "write_json",
 ]  # fmt: skip
 
@@ -44,6 +45,14 @@ def result_to_dict(result: Result) -> dict[str, Any]:
         "accuracy": accuracy,
         "effects": [effect._asdict() for effect in result.effects],
     }
+
+
+def about(schema_version: int, model: str, device: Device) -> dict[str, Any]:
+    """What the JSON of every study of a model on a device begins with."""
+    return {
+        "schema_version": schema_version, "versions": versions(), "model": model,
+        "device": {"name": device.name, "sha256": device.sha256},
+    }  # fmt: skip
 
 
 def verification_to_dict(verification: Verification) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from tabulate import tabulate
 
 from simulator.hwconfig import Device
-from simulator.report.machine_readable import versions
+from simulator.report.machine_readable import about
 from simulator.report.text import quantity
 from simulator.result import PowerPoint, PowerTrace
 
@@ -34,7 +34,7 @@ def power_report(
         row = [
             p.point.name, f"{p.point.voltage_v:g}", f"{p.point.clock_mhz:.4g}", quantity(p.latency_s, "s"),
             *(quantity(1e-12 * e, "J") for e in (p.energy_pj, p.energy_low_pj, p.energy_high_pj)),
-            quantity(p.average_w, "W"), quantity(p.peak_w, "W"), quantity(p.sleep_w, "W"),
+            quantity(p.average_w, "W"), quantity(p.trace.peak_w, "W"), quantity(p.sleep_w, "W"),
             f"{p.tops_per_watt:.3g}",
         ]  # fmt: skip
         if limit is not None:
@@ -58,18 +58,21 @@ def power_report(
             )
         else:
             text += f"\n\nNo point keeps up {rate_per_s:g} inferences/s."
-    interval = quantity(points[0].interval_s, "s")
+    interval = quantity(points[0].trace.interval_s, "s")
     last = f"Peak: over {interval} at the first point. Between inferences only SRAM keeps its bits."
     return f"{text}\n\n{last}"
 
 
 def power_to_dict(points: Sequence[PowerPoint], model: str, device: Device) -> dict[str, Any]:
     """Everything ``npusim power`` says."""
-    return {
-        "schema_version": SCHEMA_VERSION, "versions": versions(), "model": model,
-        "device": {"name": device.name, "sha256": device.sha256},
-        "points": [asdict(p) | {"point": p.point.model_dump()} for p in points],
-    }  # fmt: skip
+    return about(SCHEMA_VERSION, model, device) | {"points": [_point_to_dict(p) for p in points]}
+
+
+def _point_to_dict(p: PowerPoint) -> dict[str, Any]:
+    """All but its power over time, of which there is the peak."""
+    content = {f.name: getattr(p, f.name) for f in fields(p) if f.name != "trace"}
+    trace = {"peak_w": p.trace.peak_w, "interval_s": p.trace.interval_s}
+    return content | {"point": p.point.model_dump()} | trace
 
 
 def power_csv(trace: PowerTrace) -> str:

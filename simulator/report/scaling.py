@@ -9,7 +9,7 @@ from typing import Any
 from tabulate import tabulate
 
 from simulator.hwconfig import Device, OperatingPoint
-from simulator.report.machine_readable import versions
+from simulator.report.machine_readable import about
 from simulator.report.text import quantity
 from simulator.result import ScalingPoint
 
@@ -50,7 +50,4 @@ def _share(part: int, whole: int) -> str:
 
 def scaling_to_dict(points: Sequence[ScalingPoint], model: str, device: Device) -> dict[str, Any]:
     """Everything ``npusim scale`` says, in cycles."""
-    return {
-        "schema_version": SCHEMA_VERSION, "versions": versions(), "model": model,
-        "device": {"name": device.name, "sha256": device.sha256}, "points": [asdict(p) for p in points],
-    }  # fmt: skip
+    return about(SCHEMA_VERSION, model, device) | {"points": [asdict(p) for p in points]}

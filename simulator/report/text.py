@@ -12,12 +12,15 @@ _PREFIXES = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "
 _NAME_WIDTH = 32
 
 
+def si_prefix(value: float) -> tuple[float, str] | None:
+    """The prefix to write ``value`` with and the factor it stands for; None of what is as good as 0."""
+    return next((p for p in _PREFIXES if abs(value) >= p[0] * 0.9995), None)
+
+
 def quantity(value: float, unit: str) -> str:
     """Three significant digits with an SI prefix: 0.00062, "s" -> "620 µs"."""
-    for factor, prefix in _PREFIXES:
-        if abs(value) >= factor * 0.9995:
-            return f"{value / factor:.3g} {prefix}{unit}"
-    return f"0 {unit}"
+    found = si_prefix(value)
+    return f"{value / found[0]:.3g} {found[1]}{unit}" if found else f"0 {unit}"
 
 
 def size(count: int) -> str:
@@ -178,10 +181,11 @@ def summary(result: Result) -> str:
 
 def ends(low: float, high: float, factor: float, unit: str) -> str:
     """Both ends of a range in one unit."""
-    for scale, prefix in _PREFIXES:
-        if high * factor >= scale * 0.9995:
-            return f"{low * factor / scale:.3g} to {high * factor / scale:.3g} {prefix}{unit}"
-    return f"0 {unit}"
+    found = si_prefix(high * factor)
+    if found is None:
+        return f"0 {unit}"
+    scale, prefix = found
+    return f"{low * factor / scale:.3g} to {high * factor / scale:.3g} {prefix}{unit}"
 
 
 def _shares(parts: dict[str, int] | dict[str, float], total: float) -> str:

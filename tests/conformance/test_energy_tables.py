@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from typing import Any
-
 import pytest
+from scripts import script
 
 from simulator.energy.actions import action_energies
 from simulator.energy.model import EnergyModel
@@ -23,12 +20,7 @@ from simulator.energy.table import (
 from simulator.hwconfig import load_device, with_keys
 from simulator.resources import data_folder
 
-_SPEC = spec_from_file_location("derive", data_folder("hwconfigs") / "energy" / "derive.py")
-assert _SPEC
-assert _SPEC.loader
-derive: Any = module_from_spec(_SPEC)
-sys.modules["derive"] = derive
-_SPEC.loader.exec_module(derive)
+derive = script(data_folder("hwconfigs") / "energy" / "derive.py")
 
 KINDS = {"ddr3", "lpddr3", "lpddr4", "lpddr4x", "lpddr5", "flash", "pcie", "usb", NO_DRAM}
 
@@ -70,7 +62,8 @@ def test_derived_tables_are_what_the_script_makes_of_the_base(node: float) -> No
 
 
 def test_a_device_at_a_node_costs_the_same_by_its_table_and_by_the_base() -> None:
-    """A table is the base, scaled: taking it or scaling the base directly is the same to four digits."""
+    """A table is the base, scaled: taking it or scaling the base directly is the same to four digits, but
+    for the area of SRAM, which follows its cells and not logic, and which the clock's tree follows."""
     for name in ("wear", "fsd", "xr2", "snapdragon-888", "eyeriss"):
         own = load_device(name)
         base = with_keys(own, {"energy": {"table": "45nm"}})
@@ -83,7 +76,7 @@ def test_a_device_at_a_node_costs_the_same_by_its_table_and_by_the_base() -> Non
         for one, other in pairs:
             assert one == pytest.approx(other, rel=2e-3)
         assert EnergyModel(own, point).static.leakage == pytest.approx(
-            EnergyModel(base, point).static.leakage, rel=0.75
+            EnergyModel(base, point).static.leakage, rel=2e-3
         )
 
 

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import csv
-import sys
-from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
+from scripts import script
 
 from simulator.energy.table import load_energy_table
 from simulator.resources import data_folder
 
 FOLDER = data_folder("hwconfigs") / "energy"
-_SPEC = spec_from_file_location("gates", FOLDER / "gates.py")
-assert _SPEC
-assert _SPEC.loader
-gates: Any = module_from_spec(_SPEC)
-sys.modules["gates"] = gates
-_SPEC.loader.exec_module(gates)
+gates = script(FOLDER / "gates.py")
 
 with (FOLDER / "pe_gates.csv").open(encoding="utf-8") as _file:
     ROWS = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(_file)]

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from scripts import script
 
-
-def _table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("table", Path(__file__).with_name("table.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-TABLE = _table()
+TABLE = script(Path(__file__).with_name("table.py"))
 FILES = TABLE.models()
 SAMPLES = 1
 

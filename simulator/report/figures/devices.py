@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.errors import NpusimError
+from simulator.report.text import si_prefix
 from simulator.resources import data_folder
 from simulator.result import PowerPoint, PowerTrace, ScalingPoint
 
@@ -153,7 +154,8 @@ def power_figure(plt: Any, trace: PowerTrace, title: str) -> Any:
     """Power over one inference, components on top of each other, its average and its peak."""
     parts = {name: watts for name, watts in trace.watts.items() if watts.any()}
     largest = float(trace.total.max())
-    scale, unit = (1e3, "mW") if largest < 1 else (1.0, "W")
+    factor, prefix = si_prefix(largest) or (1.0, "")
+    scale, unit = 1 / factor, f"{prefix}W"
     count = len(trace.total)
     times = 1e3 * trace.interval_s * np.arange(count + 1)
     figure, axes = plt.subplots(figsize=(11, 4.5))

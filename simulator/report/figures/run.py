@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.energy.model import COMPONENTS
 from simulator.errors import UsageError
-from simulator.report.text import ends, quantity, short_name
+from simulator.report.text import ends, quantity, short_name, si_prefix
 from simulator.result import Layer, Result
 from simulator.timing.result import CAUSES
 from simulator.timing.spans import COMMANDS, TRACKS, Span
@@ -167,14 +167,14 @@ def _energy(plt: Any, result: Result) -> Any:
     layers, t = result.layers, result.totals
     shown = [c for c in COMPONENTS if result.energy_by_component_pj[c] > 0]
     largest = max(layer.energy_pj for layer in layers)
-    scale, unit = next(
-        ((s, u) for s, u in ((1e9, "mJ"), (1e6, "µJ"), (1e3, "nJ")) if largest >= s), (1.0, "pJ")
-    )
+    scale, prefix = si_prefix(1e-12 * largest) or (1e-12, "p")
     figure, axes = plt.subplots(figsize=(9, 1.5 + 0.24 * min(len(layers), _MOST_LABELS)))
     colours, places = plt.get_cmap("tab20"), np.arange(len(layers))
     left = np.zeros(len(layers))
     for number, component in enumerate(shown):
-        widths = np.array([layer.energy_by_component_pj[component] / scale for layer in layers])
+        widths = np.array(
+            [1e-12 * layer.energy_by_component_pj[component] / scale for layer in layers]
+        )
         share = result.energy_by_component_pj[component] / t.energy_pj
         label = f"{component} {share:.1%}"
         axes.barh(places, widths, left=left, color=colours(number % 20), label=label, height=0.75)
@@ -184,7 +184,7 @@ def _energy(plt: Any, result: Result) -> Any:
     axes.set_yticks(places[::every], labels)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_ylim(len(layers) - 0.5, -0.5)
-    axes.set_xlabel(f"energy in {unit}; in brackets a layer's share of all")
+    axes.set_xlabel(f"energy in {prefix}J; in brackets a layer's share of all")
     axes.set_title(
         f"{result.model.name} on {result.device.name}: {quantity(1e-12 * t.energy_pj, 'J')} "
         f"({ends(t.energy_low_pj, t.energy_high_pj, 1e-12, 'J')})",

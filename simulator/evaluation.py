@@ -122,12 +122,12 @@ def operand_activity(program: Program, stream: Stream, samples: int) -> tuple[Ac
     data, place = stream.data, _ends(program, stream)[0]
     machine = Machine(program)
     products = [(i, c) for i, c in enumerate(program.commands) if isinstance(c, Matmul)]
-    kept = {name for _, command in products for name in command.inputs}
+    read = {name for _, command in products for name in command.inputs}
     sums: list[Activity | None] = [None] * len(program.commands)
     states: dict[str, np.ndarray] | None = None
     for x in data.x[:samples]:
         codes = {program.inputs[0]: to_codes(x[None], place, stream.inputs, data.name)}
-        values = machine.run(codes, kept, states=states, carry=stream.carry_state)
+        values = machine.run(codes, keep_read=read, states=states, carry=stream.carry_state)
         states = dict(values.states) if stream.carry_state else None
         for index, command in products:
             ifmap = values.tensors[command.ifmap]

@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -65,8 +66,8 @@ class CommandCounts:
 class Values:
     """Result of a run: arrays of shape (samples, *tensor shape).
 
-    ``tensors`` holds every tensor asked for, as it was when its command had just finished, or where no
-    command makes it under that name, when the first one was about to read it; ``states``
+    ``tensors`` holds every tensor asked for, as it was when its command had just finished, or of those
+    asked for as they are read, when the first command was about to read it; ``states``
     (without samples) what the program remembers after the last sample.
     """
 
@@ -74,6 +75,13 @@ class Values:
     tensors: Mapping[str, np.ndarray]
     counts: tuple[CommandCounts, ...]
     states: Mapping[str, np.ndarray]
+
+
+class _Wanted(NamedTuple):
+    """Tensors to keep when they have been made, and when they are first read."""
+
+    made: frozenset[str]
+    read: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -115,12 +123,14 @@ class Machine:
         self,
         inputs: Mapping[str, np.ndarray],
         keep: Iterable[str] = (),
+        keep_read: Iterable[str] = (),
         states: Mapping[str, np.ndarray] | None = None,
         carry: bool = True,
         threads: int = 1,
         widths: bool = False,
     ) -> Values:
-        """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named.
+        """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named: of ``keep``
+        what a command made, of ``keep_read`` what one read.
 
         ``widths``: look at every sum, how wide an accumulator it takes (each product is done twice).
 
@@ -131,7 +141,7 @@ class Machine:
         left, the first with ``states`` (by default the program's first values). Without ``carry`` they
         have nothing to do with each other: all start with ``states``.
         """
-        wanted = set(keep)
+        wanted = _Wanted(frozenset(keep), frozenset(keep_read))
         known = dict(states or {n: self.program.constants[n] for n in self.program.states})
         if not (carry and self.program.states):
             return self._shared_out(inputs, wanted, known, threads, widths)
@@ -143,7 +153,7 @@ class Machine:
         return _joined(runs)
 
     def _shared_out(
-        self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray],
+        self, inputs: Mapping[str, np.ndarray], wanted: _Wanted, states: Mapping[str, np.ndarray],
         threads: int, widths: bool,
     ) -> Values:  # fmt: skip
         samples = next(iter(inputs.values())).shape[0]
@@ -165,7 +175,7 @@ class Machine:
             return _joined([run.result() for run in runs])
 
     def _run(
-        self, inputs: Mapping[str, np.ndarray], wanted: set[str], states: Mapping[str, np.ndarray],
+        self, inputs: Mapping[str, np.ndarray], wanted: _Wanted, states: Mapping[str, np.ndarray],
         widths: bool, threads: int,
     ) -> Values:  # fmt: skip
         program = self.program
@@ -179,13 +189,13 @@ class Machine:
                 memory.write(places[name], np.repeat(values[np.newaxis], samples, axis=0))
         for name in program.inputs:
             memory.write(places[name], inputs[name])
-        counts, made = [], {command.ofmap for command in program.commands}
+        counts = []
         for index, command in enumerate(program.commands):
-            for name in wanted.intersection(command.inputs) - kept.keys() - made:
+            for name in wanted.read.intersection(command.inputs) - kept.keys():
                 kept[name] = memory.read(places[name])
             count = self._execute(index, command, memory, widths, threads)
             counts.append(count)
-            if command.ofmap in wanted:
+            if command.ofmap in wanted.made:
                 kept[command.ofmap] = memory.read(places[command.ofmap])
         outputs = {name: memory.read(places[name]) for name in program.outputs}
         left = {name: memory.read(places[name])[-1] for name in program.states}

@@ -123,11 +123,11 @@ class Machine:
         self,
         inputs: Mapping[str, np.ndarray],
         keep: Iterable[str] = (),
-        keep_read: Iterable[str] = (),
         states: Mapping[str, np.ndarray] | None = None,
         carry: bool = True,
         threads: int = 1,
         widths: bool = False,
+        keep_read: Iterable[str] = (),
     ) -> Values:
         """Run all samples of ``inputs`` (name -> (samples, *shape)); keep the tensors named: of ``keep``
         what a command made, of ``keep_read`` what one read.

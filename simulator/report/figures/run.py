@@ -184,6 +184,7 @@ def _energy(plt: Any, result: Result) -> Any:
     axes.set_yticks(places[::every], labels)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_ylim(len(layers) - 0.5, -0.5)
+    axes.set_xlim(left=0)
     axes.set_xlabel(f"energy in {prefix}J; in brackets a layer's share of all")
     axes.set_title(
         f"{result.model.name} on {result.device.name}: {quantity(1e-12 * t.energy_pj, 'J')} "

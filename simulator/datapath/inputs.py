@@ -9,9 +9,10 @@ from simulator.program.program import Placement
 
 RULES = {
     "auto": "codes if the types are equal; pixels if x is uint8, the input int8 with zero point -128; "
-    "real if x is float; otherwise an error",
+    "unsigned if x is int8, the input uint8; real if x is float; otherwise an error",
     "codes": "x holds the input's codes already",
     "pixels": "uint8 pixels to int8: x - 128",
+    "unsigned": "int8 codes to uint8: x + 128",
     "real": "x holds real values: code = round(x / scale) + zero point, ties away from 0, clamped",
 }
 
@@ -29,11 +30,13 @@ def choose_rule(x: np.ndarray, place: Placement, rule: str, where: str) -> str:
     zero_point = place.quantization.zero_point if place.quantization else 0
     if x.dtype == np.uint8 and place.spec.dtype == "i8" and zero_point == -128:
         return "pixels"
+    if x.dtype == np.int8 and place.spec.dtype == "u8":
+        return "unsigned"
     raise DataError(
         where,
         f"no stated rule brings {x.dtype} to input {place.name!r} ({place.spec.dtype}, zero point "
         f"{zero_point})",
-        "an explicit rule: codes, pixels or real",
+        "an explicit rule: codes, pixels, unsigned or real",
     )
 
 
@@ -62,7 +65,7 @@ def to_codes(x: np.ndarray, place: Placement, rule: str, where: str) -> np.ndarr
         return np.clip(codes, spec.minimum, spec.maximum).astype(spec.container)
     if flat.dtype.kind == "f":
         raise DataError(where, f"x is {x.dtype}", f"integers for the rule {chosen!r}")
-    shift = 128 if chosen == "pixels" else 0
+    shift = {"pixels": 128, "unsigned": -128}.get(chosen, 0)
     low, high = int(flat.min()) - shift, int(flat.max()) - shift
     if low < spec.minimum or high > spec.maximum:
         raise DataError(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from simulator.coding import Coding
 from simulator.errors import ModelError
 from simulator.tensor import QuantParams, TensorSpec
 
@@ -25,7 +26,8 @@ class GraphTensor:
     """A tensor of the graph; ``key`` is its number (``.tflite``) or name (``.onnx``) in the model file.
 
     ``file_axes`` are our axes in the file's order, where they differ: the file's value is
-    ``ours.transpose(file_axes)``. A constant has its values in ``Graph.constants``.
+    ``ours.transpose(file_axes)``. A constant has its values in ``Graph.constants``, and where those
+    (of uint8 ones, how far they are from 128) are stored in fewer bits than the type has, ``coding`` says how.
     """
 
     name: str
@@ -33,6 +35,7 @@ class GraphTensor:
     quantization: QuantParams | None
     key: int | str
     file_axes: tuple[int, ...] = ()
+    coding: Coding | None = None
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def fold_constants(graph: Graph, evaluate: Evaluate, rewrite: Rewrite | None = N
     return replace(graph, constants=constants, nodes=tuple(nodes))
 
 
-def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     """(before, after) of TensorFlow's SAME: the output has ceil(size / stride) positions."""
     reach = (kernel - 1) * dilation + 1
     total = max(((size + stride - 1) // stride - 1) * stride + reach - size, 0)
@@ -82,8 +82,8 @@ def explicit_padding(graph: Graph) -> Graph:
         if kind == "SAME":
             dilation_h = node.integer("dilation_h") if "dilation_h" in values else 1
             dilation_w = node.integer("dilation_w") if "dilation_w" in values else 1
-            top, bottom = _same_padding(height, kernel[0], node.integer("stride_h"), dilation_h)
-            left, right = _same_padding(width, kernel[1], node.integer("stride_w"), dilation_w)
+            top, bottom = same_padding(height, kernel[0], node.integer("stride_h"), dilation_h)
+            left, right = same_padding(width, kernel[1], node.integer("stride_w"), dilation_w)
         pads = attributes(pad_top=top, pad_bottom=bottom, pad_left=left, pad_right=right)
         return replace(node, attrs=tuple(sorted((*values.items(), *pads))))
 

@@ -19,6 +19,7 @@ from simulator.importers import _onnx_windows as windows
 from simulator.importers import qonnx
 from simulator.importers._check import check_graph
 from simulator.importers._onnx_build import Builder, Value, in_order
+from simulator.importers._onnx_coding import with_codings
 from simulator.importers._onnx_file import OnnxFile, Op, ValueType, parse, printable
 from simulator.importers._onnx_shapes import Values, propagate
 from simulator.importers._onnx_walk import Call, Reader, Walk
@@ -99,7 +100,7 @@ def read_onnx(content: bytes, name: str, *, check: bool = True) -> Graph:
             _read(walk, op)
     outputs = tuple(_output(walk, n) for n in file.outputs)
     graph = walk.build.graph(inputs, outputs, hashlib.sha256(content).hexdigest())
-    graph = canonicalize(graph, constant_values)
+    graph = with_codings(canonicalize(graph, constant_values), file, values)
     return check_graph(graph) if check else graph
 
 

@@ -36,11 +36,11 @@ def supported_operators() -> list[str]:
     return sorted({*FORMS, *VARIABLE_OPERATORS})
 
 
-def read_tflite(content: bytes, name: str) -> Graph:
-    """The canonical, checked graph of a ``.tflite`` file's bytes.
+def read_tflite(content: bytes, name: str, *, check: bool = True) -> Graph:
+    """The canonical graph of a ``.tflite`` file's bytes.
 
-    Reading ends in a graph or a :class:`ModelError`, and allocates at most ``memory_bound(len(content))``
-    bytes.
+    With ``check`` each node has met its operator's rules. Reading ends in a graph or a
+    :class:`ModelError`, and allocates at most ``memory_bound(len(content))`` bytes.
     """
     if len(content) < 8 or content[4:8] != b"TFL3":
         given = f"identifier {content[4:8]!r}" if len(content) >= 8 else f"{len(content)} bytes"
@@ -55,7 +55,8 @@ def read_tflite(content: bytes, name: str) -> Graph:
             name, f"is damaged or incomplete ({len(content)} bytes)", "a whole .tflite file"
         ) from error
     evaluate = partial(constant_values, take=allowance.take)
-    return check_graph(canonicalize(graph, evaluate, rewritten))
+    graph = canonicalize(graph, evaluate, rewritten)
+    return check_graph(graph) if check else graph
 
 
 class _Reader:

@@ -12,7 +12,8 @@ import numpy.typing as npt
 import tflite
 import torch
 from digits_network import CONVOLUTIONS, GRAPH, OPS, DigitsNet, Images, Layer, to_float
-from tflite_writer import ModelWriter, Quantization
+
+from simulator.exporters._tflite_file import ModelWriter, Quantization
 
 NONE = tflite.ActivationFunctionType.NONE
 RELU = tflite.ActivationFunctionType.RELU

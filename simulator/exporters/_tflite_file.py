@@ -26,10 +26,11 @@ BUFFER_ALIGNMENT = 16
 # Codes from 127 upwards do not fit the original int8 field, which then holds this marker.
 LAST_DEPRECATED_CODE = 127
 
-# (numpy type) -> (schema type) for the tensors an int8 model needs.
-TENSOR_TYPES: dict[np.dtype[Any], int] = {
-    np.dtype(np.int8): tflite.TensorType.INT8,
-    np.dtype(np.int32): tflite.TensorType.INT32,
+# (element type) -> (schema type) for the tensors an int8 model needs.
+TENSOR_TYPES: dict[str, int] = {
+    "int4": tflite.TensorType.INT4,
+    "int8": tflite.TensorType.INT8,
+    "int32": tflite.TensorType.INT32,
 }
 
 
@@ -46,7 +47,7 @@ class Quantization:
 class _Tensor:
     name: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: str
     quantization: Quantization | None
     data: bytes | None
 
@@ -92,7 +93,7 @@ class ModelWriter:
 
     def add_activation(self, name: str, shape: Sequence[int], quantization: Quantization) -> int:
         """Add an int8 tensor that is computed at run time; return its index."""
-        return self._add(_Tensor(name, tuple(shape), np.dtype(np.int8), quantization, None))
+        return self._add(_Tensor(name, tuple(shape), "int8", quantization, None))
 
     def add_constant(
         self, name: str, values: npt.NDArray[Any], quantization: Quantization | None = None
@@ -100,7 +101,15 @@ class ModelWriter:
         """Add a tensor whose values are stored in the file; return its index."""
         little_endian = values.astype(values.dtype.newbyteorder("<"))
         data = little_endian.tobytes(order="C")
-        return self._add(_Tensor(name, values.shape, values.dtype, quantization, data))
+        return self._add(_Tensor(name, values.shape, values.dtype.name, quantization, data))
+
+    def add_nibbles(
+        self, name: str, values: npt.NDArray[np.int8], quantization: Quantization
+    ) -> int:
+        """Add a constant of int4 codes, two to a byte, the first in its low half."""
+        flat = np.append(values.reshape(-1), np.zeros(values.size % 2, np.int8)).view(np.uint8)
+        data = (flat[::2] & 15 | flat[1::2] << 4).tobytes()
+        return self._add(_Tensor(name, values.shape, "int4", quantization, data))
 
     def add_operator(
         self,
@@ -111,7 +120,8 @@ class ModelWriter:
         options: str,
         fields: Mapping[str, Any],
     ) -> None:
-        """Append an operator; `options` names its schema options table, `fields` fills it.
+        """Append an operator; `options` names its schema options table ('' for none), `fields`
+        fills it.
 
         A sequence among the `fields` is written as a vector of int32.
         """
@@ -197,9 +207,10 @@ class ModelWriter:
             "OpcodeIndex": operator.code_index,
             "Inputs": _numbers(builder, operator.inputs, np.int32),
             "Outputs": _numbers(builder, operator.outputs, np.int32),
-            "BuiltinOptionsType": getattr(tflite.BuiltinOptions, operator.options),
-            "BuiltinOptions": _table(builder, operator.options, option_fields),
         }
+        if operator.options:
+            fields["BuiltinOptionsType"] = getattr(tflite.BuiltinOptions, operator.options)
+            fields["BuiltinOptions"] = _table(builder, operator.options, option_fields)
         return _table(builder, "Operator", fields)
 
     @staticmethod

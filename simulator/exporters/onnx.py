@@ -1,0 +1,382 @@
+"""ONNX files in QDQ form: float operators between DequantizeLinear and QuantizeLinear.
+
+Images are NCHW inside, whatever order the input has. Weights in fewer bits than 8 are written as what they
+are made of, codes and a table or factors, with the standard operators that make int8 numbers of them; a
+runtime evaluates those once, when it loads the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from simulator.coding import Coding, codes_of, factors_of
+from simulator.errors import ModelError
+from simulator.graph import Graph, Node
+
+_OPSET, _IR_VERSION = 21, 10
+_NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_KINDS = {"i8": TensorProto.INT8, "u8": TensorProto.UINT8}
+_LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
+_NARROW = 4  # bits of the smallest integers that a file packs
+
+
+class _Writer:
+    """One graph being written; lives for one call of :func:`write_onnx`."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, TensorProto] = {}
+        self.codes: dict[str, str] = {}  # tensor -> value of its codes, images NCHW
+        self.reals: dict[str, int] = {}  # tensor -> how often it is read as float32
+
+    def write(self) -> bytes:
+        inputs = [self._input(name) for name in self.graph.inputs]
+        for node in self.graph.nodes:
+            if node.operator not in _WRITERS:
+                where = f"{self.graph.name}: {node.operator.upper()} {node.name!r}"
+                problem = "is not written to .onnx files"
+                raise ModelError(where, problem, ", ".join(sorted(_WRITERS)))
+            _WRITERS[node.operator](self, node)
+        outputs = [self._output(name) for name in self.graph.outputs]
+        made = helper.make_graph(
+            self.nodes, self.graph.name, inputs, outputs, list(self.constants.values())
+        )
+        model = helper.make_model(
+            made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION,
+            producer_name="npusim",
+        )  # fmt: skip
+        onnx.checker.check_model(model)
+        return model.SerializeToString()
+
+    # --- inputs and outputs ----------------------------------------------------------------------
+
+    def _file_shape(self, name: str) -> list[int]:
+        tensor = self.graph.tensors[name]
+        axes = tensor.file_axes or range(len(tensor.spec.shape))
+        return [tensor.spec.shape[a] for a in axes]
+
+    def _input(self, name: str) -> onnx.ValueInfoProto:
+        tensor = self.graph.tensors[name]
+        kind = self._kind(name)
+        axes = tensor.file_axes or tuple(range(len(tensor.spec.shape)))
+        self.codes[name] = name
+        if len(axes) == 4 and axes != _NCHW:
+            perm = [axes.index(a) for a in _NCHW]
+            self.codes[name] = self.add("Transpose", [name], f"{name}/nchw", perm=perm)
+        return helper.make_tensor_value_info(name, kind, self._file_shape(name))
+
+    def _output(self, name: str) -> onnx.ValueInfoProto:
+        tensor = self.graph.tensors[name]
+        axes = tensor.file_axes or tuple(range(len(tensor.spec.shape)))
+        made = self.codes[name]
+        if len(axes) == 4 and axes != _NCHW:
+            perm = [_NCHW.index(a) for a in axes]
+            made = self.add("Transpose", [made], f"{name}/output", perm=perm)
+        return helper.make_tensor_value_info(made, self._kind(name), self._file_shape(name))
+
+    def _kind(self, name: str) -> int:
+        spec = self.graph.spec(name)
+        if spec.dtype not in _KINDS:
+            problem = f"is {spec}"
+            raise ModelError(f"{self.graph.name}: {name!r}", problem, "8-bit activations")
+        return _KINDS[spec.dtype]
+
+    # --- parts -----------------------------------------------------------------------------------
+
+    def add(self, kind: str, inputs: list[str], output: str, **attrs: Any) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [output], **attrs))
+        return output
+
+    def constant(self, name: str, values: np.ndarray) -> str:
+        self.constants.setdefault(name, numpy_helper.from_array(values.copy("C"), name))
+        return name
+
+    def nibbles(self, name: str, values: np.ndarray) -> str:
+        """A constant of 4-bit codes, two to a byte, the first in its low half."""
+        kind = TensorProto.INT4 if values.dtype == np.int8 else TensorProto.UINT4
+        flat = np.append(values.reshape(-1), np.zeros(values.size % 2, values.dtype)).view(np.uint8)
+        packed = (flat[::2] & 15 | flat[1::2] << 4).astype(np.uint8).tobytes()
+        self.constants[name] = helper.make_tensor(name, kind, values.shape, packed, raw=True)
+        return name
+
+    def stated(self, name: str) -> list[str]:
+        """Scale and zero point of a tensor, as a (de)quantizing operator takes them."""
+        q, dtype = self.graph.quantization(name), self.graph.spec(name).container
+        scales = np.array(q.scales if q.per_channel else q.scale, np.float32)
+        points = np.array(q.zero_points if q.per_channel else q.zero_point, dtype)
+        return [self.constant(f"{name}/scale", scales), self.constant(f"{name}/zero_point", points)]
+
+    def real(self, name: str) -> str:
+        """A tensor as float32, of an image NCHW, for one reader: ONNX Runtime joins an operator to a
+        DequantizeLinear that nothing else reads."""
+        if name in self.graph.constants:
+            values = self.graph.constants[name]
+            order = _NCHW if values.ndim == 4 else tuple(range(values.ndim))
+            self.codes[name] = self.constant(name, values.transpose(order))
+        count = self.reals[name] = self.reals.get(name, 0) + 1
+        given = [self.codes[name], *self.stated(name)]
+        return self.add("DequantizeLinear", given, f"{name}/real {count}")
+
+    def made(self, node: Node, value: str) -> None:
+        """The output of ``node``: ``value`` after its activation, quantized."""
+        output = node.outputs[0]
+        kind = str(dict(node.attrs).get("activation", "NONE"))
+        if kind == "RELU":
+            value = self.add("Relu", [value], f"{output}/relu")
+        elif kind != "NONE":
+            low, high = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}[kind]
+            bounds = [self.constant(f"bound {b:g}", np.array(b, np.float32)) for b in (low, high)]
+            value = self.add("Clip", [value, *bounds], f"{output}/clip")
+        self._kind(output)
+        given = [value, *self.stated(output)]
+        self.codes[output] = self.add("QuantizeLinear", given, output)
+
+    def weights(self, node: Node, order: tuple[int, ...]) -> str:
+        """The constant weights of a product as float32, axes in ``order``.
+
+        Large ones become uint8 with zero point 128: on processors without VNNI, ONNX Runtime sums two
+        products of uint8 by int8 in 16 bits, which products of uint8 by uint8 it does not.
+        """
+        name = node.inputs[1]
+        tensor, levels = self.graph.tensors[name], self.graph.constants[name]
+        q = self.graph.quantization(name)
+        large = np.abs(levels.astype(np.int16)).max() > _LARGEST_SIGNED
+        unsigned = bool(large) and self.graph.spec(node.inputs[0]).dtype == "u8"
+        if tensor.coding is None:
+            codes = self.constant(name, self._moved(levels, unsigned).transpose(order))
+        else:
+            codes = self._coded(name, levels, tensor.coding, unsigned)
+            if order != tuple(range(len(order))):
+                codes = self.add("Transpose", [codes], f"{name}/turned", perm=order)
+        scales = np.array(q.scales if q.per_channel else q.scale, np.float32)
+        points = np.array(q.zero_points if q.per_channel else q.zero_point, np.int8)
+        stated = [
+            self.constant(f"{name}/scale", scales),
+            self.constant(f"{name}/zero_point", self._moved(points, unsigned)),
+        ]
+        axis = order.index(q.axis) if q.per_channel else 0
+        return self.add("DequantizeLinear", [codes, *stated], f"{name}/real", axis=axis)
+
+    @staticmethod
+    def _moved(levels: np.ndarray, unsigned: bool) -> np.ndarray:
+        return (levels.astype(np.int16) + 128).astype(np.uint8) if unsigned else levels
+
+    def _coded(self, name: str, levels: np.ndarray, coding: Coding, unsigned: bool) -> str:
+        """8-bit levels, made of the codes that stand for them."""
+        codes = codes_of(levels, coding)
+        if coding.group:
+            return self._grouped(name, levels, coding, unsigned)
+        table = np.array(coding.table, np.int8)
+        if not coding.table:
+            low, high = int(levels.min()), int(levels.max())
+            most = (1 << (coding.bits - 1)) - 1
+            low, high = min(low, -most), max(high, most)
+            table = np.arange(low, high + 1, dtype=np.int8)[:, None]
+            codes = (levels.astype(np.int16) - low).astype(np.uint8)
+        table = self._moved(table, unsigned)
+        rows = self.constant(f"{name}/table", table[:, 0] if coding.vector == 1 else table)
+        places = self._wide(f"{name}/codes", codes, coding.bits)
+        made = self.add("Gather", [rows, places], f"{name}/levels", axis=0)
+        if coding.vector == 1:
+            return made
+        shape = self.constant(f"{name}/shape", np.array(levels.shape, np.int64))
+        return self.add("Reshape", [made, shape], f"{name}/whole")
+
+    def _wide(self, name: str, codes: np.ndarray, bits: int) -> str:
+        """Packed codes as int32."""
+        packed = self.nibbles(name, codes) if bits <= _NARROW else self.constant(name, codes)
+        return self.add("Cast", [packed], f"{name}/wide", to=TensorProto.INT32)
+
+    def _grouped(self, name: str, levels: np.ndarray, coding: Coding, unsigned: bool) -> str:
+        last, groups = levels.shape[-1], -(-levels.shape[-1] // coding.group)
+        codes, factors = codes_of(levels, coding), factors_of(levels, coding)
+        padded = np.zeros((*levels.shape[:-1], groups * coding.group), np.int8)
+        padded[..., :last] = codes
+        parts = padded.reshape(*levels.shape[:-1], groups, coding.group)
+        wide = [
+            self._wide(f"{name}/codes", parts, coding.bits),
+            self._wide(f"{name}/factors", factors[..., None].astype(np.uint8), coding.factor_bits),
+        ]
+        product = self.add("Mul", wide, f"{name}/products")
+        shape = self.constant(f"{name}/padded shape", np.array(padded.shape, np.int64))
+        whole = self.add("Reshape", [product, shape], f"{name}/padded")
+        if padded.shape[-1] != last:
+            ends = {"starts": 0, "ends": last, "axes": levels.ndim - 1}
+            given = [self.constant(f"{name}/{k}", np.array([v], np.int64)) for k, v in ends.items()]
+            whole = self.add("Slice", [whole, *given], f"{name}/whole")
+        if unsigned:
+            point = self.constant("128", np.array(128, np.int32))
+            whole = self.add("Add", [whole, point], f"{name}/moved")
+        kind = TensorProto.UINT8 if unsigned else TensorProto.INT8
+        return self.add("Cast", [whole], f"{name}/levels", to=kind)
+
+    def turned(self, name: str, order: tuple[int, ...], to: str) -> str:
+        """The codes of an image in another order."""
+        value = self.codes[name]
+        known = [n.output[0] for n in self.nodes]
+        made = f"{name}/{to}"
+        return made if made in known else self.add("Transpose", [value], made, perm=order)
+
+
+def write_onnx(graph: Graph) -> bytes:
+    """``graph``, of 8-bit activations, as the bytes of an ``.onnx`` file."""
+    return _Writer(graph).write()
+
+
+def _bias(w: _Writer, node: Node) -> list[str]:
+    if len(node.inputs) < 3 or not node.inputs[2]:
+        return []
+    name = node.inputs[2]
+    codes = w.constant(name, w.graph.constants[name])
+    given = [codes, *w.stated(name)]
+    return [w.add("DequantizeLinear", given, f"{name}/real", axis=0)]
+
+
+def _window(node: Node) -> dict[str, Any]:
+    known = dict(node.attrs)
+    found: dict[str, Any] = {
+        "pads": [node.integer(f"pad_{side}") for side in ("top", "left", "bottom", "right")],
+        "strides": [node.integer("stride_h"), node.integer("stride_w")],
+    }
+    if "dilation_h" in known:
+        found["dilations"] = [node.integer("dilation_h"), node.integer("dilation_w")]
+    return found
+
+
+def _convolution(w: _Writer, node: Node) -> None:
+    x, weights = (w.graph.spec(n).shape for n in node.inputs[:2])
+    depthwise = node.operator == "depthwise_conv_2d"
+    order = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
+    inputs = [w.real(node.inputs[0]), w.weights(node, order), *_bias(w, node)]
+    groups = x[3] if depthwise else x[3] // weights[3]
+    kernel = list(weights[1:3])
+    name = f"{node.outputs[0]}/sums"
+    w.made(node, w.add("Conv", inputs, name, group=groups, kernel_shape=kernel, **_window(node)))
+
+
+def _dense(w: _Writer, node: Node) -> None:
+    source = node.inputs[0]
+    spec, made = w.graph.spec(source), w.graph.spec(node.outputs[0])
+    if len(spec.shape) != 2 or len(made.shape) != 2:
+        where = f"{w.graph.name}: FULLY_CONNECTED {node.name!r}"
+        raise ModelError(where, f"multiplies {spec}", "rows, in an .onnx file: reshape before")
+    inputs = [w.real(source), w.weights(node, (0, 1)), *_bias(w, node)]
+    w.made(node, w.add("Gemm", inputs, f"{node.outputs[0]}/sums", transB=1))
+
+
+def _average_pool(w: _Writer, node: Node) -> None:
+    kernel = [node.integer("kernel_h"), node.integer("kernel_w")]
+    name = f"{node.outputs[0]}/mean"
+    attrs = {"kernel_shape": kernel, "count_include_pad": 0, **_window(node)}
+    w.made(node, w.add("AveragePool", [w.real(node.inputs[0])], name, **attrs))
+
+
+def _max_pool(w: _Writer, node: Node) -> None:
+    kernel = [node.integer("kernel_h"), node.integer("kernel_w")]
+    output = node.outputs[0]
+    given = [w.codes[node.inputs[0]]]
+    w.codes[output] = w.add("MaxPool", given, output, kernel_shape=kernel, **_window(node))
+
+
+def _mean(w: _Writer, node: Node) -> None:
+    source, axes = node.inputs
+    shape = w.graph.spec(source).shape
+    over = sorted(int(a) % len(shape) for a in w.graph.constants[axes].reshape(-1))
+    output = node.outputs[0]
+    if len(shape) != 4 or over != [1, 2]:
+        where = f"{w.graph.name}: MEAN {node.name!r}"
+        raise ModelError(
+            where, f"is over axes {over} of {list(shape)}", "rows and columns of images"
+        )
+    value = w.add("GlobalAveragePool", [w.real(source)], f"{output}/mean")
+    if node.integer("keep_dims"):
+        w.made(node, value)
+        return
+    given = [value, *w.stated(output)]
+    codes = w.add("QuantizeLinear", given, f"{output}/kept")
+    target = w.constant(f"{output}/shape", np.array(w.graph.spec(output).shape, np.int64))
+    w.codes[output] = w.add("Reshape", [codes, target], output)
+
+
+def _binary(kind: str) -> Callable[[_Writer, Node], None]:
+    def write(w: _Writer, node: Node) -> None:
+        inputs = [w.real(name) for name in node.inputs]
+        w.made(node, w.add(kind, inputs, f"{node.outputs[0]}/real result"))
+
+    return write
+
+
+def _unary(kind: str, **attrs: Any) -> Callable[[_Writer, Node], None]:
+    def write(w: _Writer, node: Node) -> None:
+        inputs = [w.real(node.inputs[0])]
+        w.made(node, w.add(kind, inputs, f"{node.outputs[0]}/real result", **attrs))
+
+    return write
+
+
+def _softmax(w: _Writer, node: Node) -> None:
+    image = len(w.graph.spec(node.inputs[0]).shape) == 4
+    if node.real("beta") != 1.0:
+        where = f"{w.graph.name}: SOFTMAX {node.name!r}"
+        raise ModelError(where, f"beta {node.real('beta')}", "1, in an .onnx file")
+    _unary("Softmax", axis=1 if image else -1)(w, node)
+
+
+def _clip(low: float, high: float) -> Callable[[_Writer, Node], None]:
+    def write(w: _Writer, node: Node) -> None:
+        bounds = [w.constant(f"bound {b:g}", np.array(b, np.float32)) for b in (low, high)]
+        inputs = [w.real(node.inputs[0]), *bounds]
+        w.made(node, w.add("Clip", inputs, f"{node.outputs[0]}/real result"))
+
+    return write
+
+
+def _reshape(w: _Writer, node: Node) -> None:
+    source, output = node.inputs[0], node.outputs[0]
+    before, after = w.graph.spec(source).shape, w.graph.spec(output).shape
+    value = w.codes[source]
+    if len(before) == 4 and before[1:3] != (1, 1):
+        value = w.turned(source, _NHWC, "nhwc")
+    target = w.constant(f"{output}/shape", np.array(after, np.int64))
+    if len(after) != 4:
+        w.codes[output] = w.add("Reshape", [value, target], output)
+        return
+    made = w.add("Reshape", [value, target], f"{output}/nhwc")
+    w.codes[output] = w.add("Transpose", [made], output, perm=_NCHW)
+
+
+def _concatenation(w: _Writer, node: Node) -> None:
+    rank, axis = len(w.graph.spec(node.outputs[0]).shape), node.integer("axis")
+    axis %= rank
+    place = _NCHW.index(axis) if rank == 4 else axis
+    output, inputs = node.outputs[0], [w.codes[name] for name in node.inputs]
+    w.codes[output] = w.add("Concat", inputs, output, axis=place)
+
+
+def _pad(w: _Writer, node: Node) -> None:
+    source, output = node.inputs[0], node.outputs[0]
+    amounts = w.graph.constants[node.inputs[1]].astype(np.int64)
+    if amounts.shape[0] == 4:
+        amounts = amounts[list(_NCHW)]
+    point = w.graph.quantization(source).zero_point
+    given = [
+        w.codes[source], w.constant(f"{output}/amounts", amounts.T.reshape(-1)),
+        w.constant(f"{output}/value", np.array(point, w.graph.spec(source).container)),
+    ]  # fmt: skip
+    w.codes[output] = w.add("Pad", given, output)
+
+
+_WRITERS: dict[str, Callable[[_Writer, Node], None]] = {
+    "conv_2d": _convolution, "depthwise_conv_2d": _convolution, "fully_connected": _dense,
+    "average_pool_2d": _average_pool, "max_pool_2d": _max_pool, "mean": _mean,
+    "add": _binary("Add"), "sub": _binary("Sub"), "mul": _binary("Mul"), "reshape": _reshape,
+    "softmax": _softmax, "concatenation": _concatenation, "pad": _pad, "relu": _unary("Relu"),
+    "relu6": _clip(0.0, 6.0), "relu_n1_to_1": _clip(-1.0, 1.0), "logistic": _unary("Sigmoid"),
+    "tanh": _unary("Tanh"), "hard_swish": _unary("HardSwish"),
+}  # fmt: skip

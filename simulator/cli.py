@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.cli_arguments import parser
+from simulator.cli_quantize import quantize
 from simulator.cli_shared import announce_compilation, at_least_one, known_rule, progress, tell
 from simulator.cli_studies import energy, plot, power, scale
 from simulator.errors import NpusimError, UsageError
@@ -213,6 +214,13 @@ def _ops(args: argparse.Namespace) -> int:
     return _OK
 
 
+def _quantizers(args: argparse.Namespace) -> int:
+    from simulator.report.catalogue import quantizer_table
+
+    print(quantizer_table(args.markdown))
+    return _OK
+
+
 def _profiles(args: argparse.Namespace) -> int:
     from simulator.crosscheck.runtimes import RUNTIMES
     from simulator.report.profiles import profile_table
@@ -262,7 +270,8 @@ def _scalesim(args: argparse.Namespace) -> int:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
     "models": _models, "profiles": _profiles, "vectors": _vectors, "scalesim": _scalesim,
-    "plot": plot, "scale": scale, "power": power, "energy": energy,
+    "plot": plot, "scale": scale, "power": power, "energy": energy, "quantize": quantize,
+    "quantizers": _quantizers,
 }  # fmt: skip
 
 

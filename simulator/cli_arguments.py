@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from simulator.cli_quantize import add_quantize
+
 
 def parser() -> argparse.ArgumentParser:
     whole = argparse.ArgumentParser(
@@ -59,6 +61,11 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default: KIND.png"
     )
     _add_profile(plot, "the one the file's format stands for")
+    add_quantize(commands.add_parser(
+        "quantize", help="make a quantized model of a float one, by unlabelled samples"
+    ))  # fmt: skip
+    quantizers = commands.add_parser("quantizers", help="list quantizers and rules for clipping")
+    quantizers.add_argument("--markdown", action="store_true", help="the table as Markdown")
     _add_scale(commands.add_parser("scale", help="a model on one core, two, and more"))
     _add_power(commands.add_parser(
         "power", help="what a model draws over operating points, at a rate, and over time"
@@ -105,7 +112,9 @@ def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("--data", help="labelled set: an .npz file with x and y, or a model's name")
     run.add_argument("--limit", type=int, metavar="N", help="only the first N samples of --data")
     run.add_argument(
-        "--inputs", default="auto", help="how samples become codes: auto, codes, pixels, real"
+        "--inputs",
+        default="auto",
+        help="how samples become codes: auto, codes, pixels, unsigned, real",
     )
     run.add_argument(
         "--carry-state", action="store_true",

@@ -156,28 +156,49 @@ _DAMAGED = (
 )  # fmt: skip
 
 
-def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def load_samples(name_or_path: str | Path) -> np.ndarray:
+    """Unlabelled samples (samples, ...): array x of an ``.npz`` file, an ``.npy`` file, or those of the
+    data set of a model by its name."""
+    entry = catalogue().get(str(name_or_path))
+    path = data_folder("workloads") / entry.data if entry and entry.data else Path(name_or_path)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "no such file or data set"
+        raise DataError(str(name_or_path), problem, "an .npz file with x, or an .npy file")
+    if path.suffix.lower() == ".npy":
+        try:
+            with open(path, "rb") as file:
+                x = np.load(file, allow_pickle=False)
+        except _DAMAGED as error:
+            raise DataError(str(path), f"cannot be read: {error}", "an .npy file") from None
+    else:
+        (x,) = _arrays(path, ("x",))
+    if x.dtype.kind not in "iuf" or x.ndim < 2 or x.size == 0:
+        given = f"x is {x.dtype} of shape {list(x.shape)}"
+        raise DataError(path.name, given, "numbers of shape (samples, ...), none of them 0")
+    return x
+
+
+def _arrays(path: Path, names: tuple[str, ...] = ("x", "y")) -> list[np.ndarray]:
     """Arrays x and y of an .npz file; pickled objects are refused.
 
     Large samples that are not compressed stay in the file and are read as they are needed.
     """
+    wanted = f"an .npz file with {'arrays x and y' if len(names) > 1 else 'an array x'}"
     if not zipfile.is_zipfile(path):
-        raise DataError(str(path), "is not an .npz file", "an .npz file with arrays x and y")
+        raise DataError(str(path), "is not an .npz file", wanted)
     try:
         # Opened here: numpy leaves a file open that turns out to be damaged.
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             held = ", ".join(sorted(found.files)) or "nothing"
-            if "x" in found.files and "y" in found.files:
+            if set(names) <= set(found.files):
                 mapped = _mapped(path)
-                x, y = found["x"] if mapped is None else mapped, found["y"]
-                if isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-                    return x, y
-                held = "x and y, but not as arrays"
+                read = [found[n] if mapped is None or n != "x" else mapped for n in names]
+                if all(isinstance(values, np.ndarray) for values in read):
+                    return read
+                held = f"{' and '.join(names)}, but not as arrays"
     except _DAMAGED as error:
-        raise DataError(
-            str(path), f"cannot be read: {error}", "an .npz file with arrays x and y"
-        ) from None
-    raise DataError(str(path), f"holds {held}", "arrays x and y")
+        raise DataError(str(path), f"cannot be read: {error}", wanted) from None
+    raise DataError(str(path), f"holds {held}", "arrays x and y" if len(names) > 1 else "array x")
 
 
 def _mapped(path: Path) -> np.ndarray | None:

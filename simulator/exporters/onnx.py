@@ -19,7 +19,7 @@ from simulator.errors import ModelError
 from simulator.graph import Graph, Node
 
 _OPSET, _IR_VERSION = 21, 10
-_NCHW, _NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
+_NCHW = (0, 3, 1, 2)
 _KINDS = {"i8": TensorProto.INT8, "u8": TensorProto.UINT8}
 _LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
 _NARROW = 4  # bits of the smallest integers that a file packs
@@ -32,7 +32,9 @@ class _Writer:
         self.graph = graph
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, TensorProto] = {}
-        self.codes: dict[str, str] = {}  # tensor -> value of its codes, images NCHW
+        # Tensor -> the value that has its codes, and the order in which that has its axes.
+        self.codes: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._orders: dict[tuple[str, tuple[int, ...]], str] = {}
         self.reals: dict[str, int] = {}  # tensor -> how often it is read as float32
 
     def write(self) -> bytes:
@@ -63,21 +65,13 @@ class _Writer:
 
     def _input(self, name: str) -> onnx.ValueInfoProto:
         tensor = self.graph.tensors[name]
-        kind = self._kind(name)
-        axes = tensor.file_axes or tuple(range(len(tensor.spec.shape)))
-        self.codes[name] = name
-        if len(axes) == 4 and axes != _NCHW:
-            perm = [axes.index(a) for a in _NCHW]
-            self.codes[name] = self.add("Transpose", [name], f"{name}/nchw", perm=perm)
-        return helper.make_tensor_value_info(name, kind, self._file_shape(name))
+        self.codes[name] = name, tensor.file_axes or tuple(range(len(tensor.spec.shape)))
+        return helper.make_tensor_value_info(name, self._kind(name), self._file_shape(name))
 
     def _output(self, name: str) -> onnx.ValueInfoProto:
         tensor = self.graph.tensors[name]
-        axes = tensor.file_axes or tuple(range(len(tensor.spec.shape)))
-        made = self.codes[name]
-        if len(axes) == 4 and axes != _NCHW:
-            perm = [_NCHW.index(a) for a in axes]
-            made = self.add("Transpose", [made], f"{name}/output", perm=perm)
+        order = tensor.file_axes or tuple(range(len(tensor.spec.shape)))
+        made = self.value(name, order)
         return helper.make_tensor_value_info(made, self._kind(name), self._file_shape(name))
 
     def _kind(self, name: str) -> int:
@@ -105,6 +99,24 @@ class _Writer:
         self.constants[name] = helper.make_tensor(name, kind, values.shape, packed, raw=True)
         return name
 
+    def value(self, name: str, order: tuple[int, ...] = ()) -> str:
+        """The value of a tensor's codes, its axes in ``order``; by default of an image NCHW."""
+        rank = len(self.graph.spec(name).shape)
+        order = order or (_NCHW if rank == 4 else tuple(range(rank)))
+        value, given = self.codes[name]
+        if order == given:
+            return value
+        if (name, order) not in self._orders:
+            perm = [given.index(axis) for axis in order]
+            made = f"{name}/{'nchw' if order == _NCHW else ''.join(map(str, order))}"
+            self._orders[name, order] = self.add("Transpose", [value], made, perm=perm)
+        return self._orders[name, order]
+
+    def keep(self, name: str, value: str) -> None:
+        """``value`` has the codes of tensor ``name``, of an image NCHW."""
+        rank = len(self.graph.spec(name).shape)
+        self.codes[name] = value, _NCHW if rank == 4 else tuple(range(rank))
+
     def stated(self, name: str) -> list[str]:
         """Scale and zero point of a tensor, as a (de)quantizing operator takes them."""
         q, dtype = self.graph.quantization(name), self.graph.spec(name).container
@@ -118,9 +130,9 @@ class _Writer:
         if name in self.graph.constants:
             values = self.graph.constants[name]
             order = _NCHW if values.ndim == 4 else tuple(range(values.ndim))
-            self.codes[name] = self.constant(name, values.transpose(order))
+            self.keep(name, self.constant(name, values.transpose(order)))
         count = self.reals[name] = self.reals.get(name, 0) + 1
-        given = [self.codes[name], *self.stated(name)]
+        given = [self.value(name), *self.stated(name)]
         return self.add("DequantizeLinear", given, f"{name}/real {count}")
 
     def made(self, node: Node, value: str) -> None:
@@ -135,7 +147,7 @@ class _Writer:
             value = self.add("Clip", [value, *bounds], f"{output}/clip")
         self._kind(output)
         given = [value, *self.stated(output)]
-        self.codes[output] = self.add("QuantizeLinear", given, output)
+        self.keep(output, self.add("QuantizeLinear", given, output))
 
     def weights(self, node: Node, order: tuple[int, ...]) -> str:
         """The constant weights of a product as float32, axes in ``order``.
@@ -216,13 +228,6 @@ class _Writer:
         kind = TensorProto.UINT8 if unsigned else TensorProto.INT8
         return self.add("Cast", [whole], f"{name}/levels", to=kind)
 
-    def turned(self, name: str, order: tuple[int, ...], to: str) -> str:
-        """The codes of an image in another order."""
-        value = self.codes[name]
-        known = [n.output[0] for n in self.nodes]
-        made = f"{name}/{to}"
-        return made if made in known else self.add("Transpose", [value], made, perm=order)
-
 
 def write_onnx(graph: Graph) -> bytes:
     """``graph``, of 8-bit activations, as the bytes of an ``.onnx`` file."""
@@ -280,8 +285,8 @@ def _average_pool(w: _Writer, node: Node) -> None:
 def _max_pool(w: _Writer, node: Node) -> None:
     kernel = [node.integer("kernel_h"), node.integer("kernel_w")]
     output = node.outputs[0]
-    given = [w.codes[node.inputs[0]]]
-    w.codes[output] = w.add("MaxPool", given, output, kernel_shape=kernel, **_window(node))
+    given = [w.value(node.inputs[0])]
+    w.keep(output, w.add("MaxPool", given, output, kernel_shape=kernel, **_window(node)))
 
 
 def _mean(w: _Writer, node: Node) -> None:
@@ -301,7 +306,7 @@ def _mean(w: _Writer, node: Node) -> None:
     given = [value, *w.stated(output)]
     codes = w.add("QuantizeLinear", given, f"{output}/kept")
     target = w.constant(f"{output}/shape", np.array(w.graph.spec(output).shape, np.int64))
-    w.codes[output] = w.add("Reshape", [codes, target], output)
+    w.keep(output, w.add("Reshape", [codes, target], output))
 
 
 def _binary(kind: str) -> Callable[[_Writer, Node], None]:
@@ -338,25 +343,28 @@ def _clip(low: float, high: float) -> Callable[[_Writer, Node], None]:
 
 
 def _reshape(w: _Writer, node: Node) -> None:
+    """In the order of our axes; of an image of one pixel any order will do."""
     source, output = node.inputs[0], node.outputs[0]
     before, after = w.graph.spec(source).shape, w.graph.spec(output).shape
-    value = w.codes[source]
-    if len(before) == 4 and before[1:3] != (1, 1):
-        value = w.turned(source, _NHWC, "nhwc")
+    flat = len(before) == 4 and before[1:3] == (1, 1)
+    value = w.value(source) if flat else w.value(source, tuple(range(len(before))))
     target = w.constant(f"{output}/shape", np.array(after, np.int64))
-    if len(after) != 4:
-        w.codes[output] = w.add("Reshape", [value, target], output)
-        return
-    made = w.add("Reshape", [value, target], f"{output}/nhwc")
-    w.codes[output] = w.add("Transpose", [made], output, perm=_NCHW)
+    w.codes[output] = w.add("Reshape", [value, target], output), tuple(range(len(after)))
+
+
+def _transpose(w: _Writer, node: Node) -> None:
+    """Nothing but another order of the same value."""
+    value, given = w.codes[node.inputs[0]]
+    perm = node.integers("perm")
+    w.codes[node.outputs[0]] = value, tuple(perm.index(axis) for axis in given)
 
 
 def _concatenation(w: _Writer, node: Node) -> None:
     rank, axis = len(w.graph.spec(node.outputs[0]).shape), node.integer("axis")
     axis %= rank
     place = _NCHW.index(axis) if rank == 4 else axis
-    output, inputs = node.outputs[0], [w.codes[name] for name in node.inputs]
-    w.codes[output] = w.add("Concat", inputs, output, axis=place)
+    output, inputs = node.outputs[0], [w.value(name) for name in node.inputs]
+    w.keep(output, w.add("Concat", inputs, output, axis=place))
 
 
 def _pad(w: _Writer, node: Node) -> None:
@@ -366,16 +374,16 @@ def _pad(w: _Writer, node: Node) -> None:
         amounts = amounts[list(_NCHW)]
     point = w.graph.quantization(source).zero_point
     given = [
-        w.codes[source], w.constant(f"{output}/amounts", amounts.T.reshape(-1)),
+        w.value(source), w.constant(f"{output}/amounts", amounts.T.reshape(-1)),
         w.constant(f"{output}/value", np.array(point, w.graph.spec(source).container)),
     ]  # fmt: skip
-    w.codes[output] = w.add("Pad", given, output)
+    w.keep(output, w.add("Pad", given, output))
 
 
 _WRITERS: dict[str, Callable[[_Writer, Node], None]] = {
     "conv_2d": _convolution, "depthwise_conv_2d": _convolution, "fully_connected": _dense,
     "average_pool_2d": _average_pool, "max_pool_2d": _max_pool, "mean": _mean,
-    "add": _binary("Add"), "sub": _binary("Sub"), "mul": _binary("Mul"), "reshape": _reshape,
+    "add": _binary("Add"), "sub": _binary("Sub"), "mul": _binary("Mul"), "reshape": _reshape, "transpose": _transpose,
     "softmax": _softmax, "concatenation": _concatenation, "pad": _pad, "relu": _unary("Relu"),
     "relu6": _clip(0.0, 6.0), "relu_n1_to_1": _clip(-1.0, 1.0), "logistic": _unary("Sigmoid"),
     "tanh": _unary("Tanh"), "hard_swish": _unary("HardSwish"),

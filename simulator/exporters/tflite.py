@@ -86,6 +86,9 @@ class _Writer:
         if node.operator == "reshape":
             shape = np.array(self.graph.spec(node.outputs[0]).shape, np.int32)
             places.append(self.file.add_constant(f"{node.outputs[0]}/shape", shape))
+        if node.operator == "transpose":
+            perm = np.array(node.integers("perm"), np.int32)
+            places.append(self.file.add_constant(f"{node.outputs[0]}/perm", perm))
         output = node.outputs[0]
         self.index[output] = self._activation(output)
         code = getattr(tflite.BuiltinOperator, node.operator.upper())
@@ -196,6 +199,7 @@ _FORMS = {
     "sub": _Form(2, "SubOptions", _binary),
     "mul": _Form(2, "MulOptions", _binary),
     "reshape": _Form(1, "ReshapeOptions", _reshape),
+    "transpose": _Form(2, "TransposeOptions", _nothing),
     "softmax": _Form(2, "SoftmaxOptions", _softmax),
     "concatenation": _Form(2, "ConcatenationOptions", _concatenation),
     "pad": _Form(2, "PadOptions", _nothing),

@@ -27,7 +27,8 @@ class GraphTensor:
 
     ``file_axes`` are our axes in the file's order, where they differ: the file's value is
     ``ours.transpose(file_axes)``. A constant has its values in ``Graph.constants``, and where those
-    (of uint8 ones, how far they are from 128) are stored in fewer bits than the type has, ``coding`` says how.
+    (of uint8 ones, how far they are from 128) are stored in fewer bits than the type has, ``coding`` says
+    how.
     """
 
     name: str

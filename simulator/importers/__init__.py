@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from simulator.errors import ModelError
 from simulator.graph import Graph
 from simulator.importers._memory import memory_bound
 
-__all__ = ["load_graph", "memory_bound"]
+__all__ = ["load_float_graph", "load_graph", "memory_bound"]
+
+
+def load_float_graph(path: Path) -> Graph:
+    """The canonical graph of a float32 ``.tflite`` or ``.onnx`` file, for ``simulator.quantization``; its
+    operators have met no rules of the machine's."""
+    suffix = path.suffix.lower()
+    if suffix not in (".tflite", ".onnx"):
+        given = path.suffix or "without a suffix"
+        raise ModelError(str(path), f"file type {given}", ".tflite, .onnx")
+    content = _content(path)
+    if suffix == ".tflite":
+        from simulator.importers.tflite import read_tflite
+
+        return read_tflite(content, path.name, check=False)
+    return _read_onnx(path)(content, path.name, check=False, real=True)
 
 
 def load_graph(path: Path) -> Graph:
@@ -27,14 +43,23 @@ def load_graph(path: Path) -> Graph:
         from simulator.importers.scalesim import topology_graph
 
         return topology_graph(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
+    content = _content(path)
     if suffix == ".tflite":
         from simulator.importers.tflite import read_tflite
 
         return read_tflite(content, path.name)
+    return _read_onnx(path)(content, path.name)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(str(path), f"cannot be read: {error.strerror}") from None
+
+
+def _read_onnx(path: Path) -> Callable[..., Graph]:
+    """The reader of ``.onnx`` files, where the package is there."""
     try:
         from simulator.importers.onnx import read_onnx
     except ModuleNotFoundError as error:
@@ -43,4 +68,4 @@ def load_graph(path: Path) -> Graph:
         raise ModelError(
             str(path), "the package onnx is not installed", "pip install 'npusim[onnx]'"
         ) from None
-    return read_onnx(content, path.name)
+    return read_onnx

@@ -71,9 +71,25 @@ def _convolution(w: Walk, call: Call, x: Value, weights: Value, more: list[str])
 def _constant_weights(op: Op, weights: Value) -> None:
     if weights.constant is None:
         raise op.error(f"weights {printable(weights.name)!r} are made at run time", "a constant")
-    assert weights.view is not None
-    if weights.view.per_channel and weights.view.axis != 0:
+    if weights.view is not None and weights.view.per_channel and weights.view.axis != 0:
         raise op.error(f"weights have scales along axis {weights.view.axis}", "axis 0")
+
+
+def batch_normalization(w: Walk, op: Op) -> None:
+    """BatchNormalization of a float model, its numbers constants."""
+    x = w.build.real(w.given(op, 0))
+    axes = IMAGE if x.rank == 4 else in_order(x.rank)
+    names = ("scale", "bias", "mean", "variance")
+    for index, what in enumerate(names, 1):
+        numbers = w.array(op, index, what)
+        if numbers is None or numbers.shape != (x.shape[1],):
+            raise op.error(f"has no {what} for each of {x.shape[1]} channels", "one each")
+    constants = [w.build.constant(w.given(op, i), in_order(1)) for i in range(1, 5)]
+    made = w.build.make(op.outputs[0], w.kind(op), axes)
+    inputs = [w.build.arranged(x, axes), *constants]
+    attrs: Attrs = {"epsilon": op.real("epsilon", 1e-5)}
+    w.build.node("batch_normalization", inputs, [made.tensor], attrs)
+    w.env[op.outputs[0]] = made
 
 
 # --- bias ----------------------------------------------------------------------------------------
@@ -88,9 +104,9 @@ def bias_of(w: Walk, call: Call) -> list[str]:
     op, x, weights = call.op, call.given(0), call.given(1)
     if bias.constant is None:
         raise op.error(f"bias {printable(bias.name)!r} is made at run time", "a constant")
-    assert x.view is not None
-    assert weights.view is not None
     channels = weights.shape[0] if call.kind == "Conv" else w.kind(op).shape[-1]
+    if x.view is None or weights.view is None:
+        return [w.build.constant(_per_channel(op, bias, channels), in_order(1))]
     w.allowance.take(QUANTIZED_BYTES * channels, op.where)
     params = product_params(x.view, weights.view, 0)
     bias = _per_channel(op, bias, channels)
@@ -222,8 +238,7 @@ def _rows(w: Walk, call: Call, a: Value, weights: Value, more: list[str]) -> Non
             f"multiplies {list(a.shape)} by {list(weights.shape[::-1])}", "equal lengths"
         )
     view = weights.view
-    assert view is not None
-    if view.per_channel and view.axis != 0:
+    if view is not None and view.per_channel and view.axis != 0:
         raise op.error("weights have scales along their rows", "one per output")
     straight = replace(weights, axes=in_order(2))
     name = w.build.constant(straight, in_order(2), view)
@@ -251,13 +266,11 @@ def _batches(w: Walk, call: Call, a: Value, b: Value) -> None:
 def _product(
     w: Walk, call: Call, operator: str, inputs: list[str], axes: Axes, attrs: Attrs
 ) -> None:
-    """The node; a float32 result is an int32 one of the product's scale, seen as float32."""
-    if call.quantized or call.target.dtype != "f32":
+    """The node; a float32 result of codes is an int32 one of the product's scale, seen as float32."""
+    x, weights = call.given(0).view, call.given(1).view
+    if call.quantized or call.target.dtype != "f32" or x is None or weights is None:
         w.result(call, operator, inputs, axes, attrs)
         return
-    x, weights = call.given(0).view, call.given(1).view
-    assert x is not None
-    assert weights is not None
     shape, name = w.kind(call.op).shape, call.target.name
     channel = 1 if axes == IMAGE else len(shape) - 1
     params = product_params(x, weights, channel)

@@ -91,6 +91,7 @@ class Walk:
 
     build: Builder
     values: Values
+    real_products: bool = False  # of float32 numbers, in a model yet to be quantized
     env: dict[str, Value] = field(default_factory=dict)
     readers: dict[str, list[Op]] = field(default_factory=dict)
     makers: dict[str, Op] = field(default_factory=dict)

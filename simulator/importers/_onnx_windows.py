@@ -136,7 +136,7 @@ def global_average_pool(w: Walk, call: Call) -> None:
     x = call.given(0)
     if x.rank != 4:
         raise call.op.error(f"pools {list(x.shape)}", "4 dimensions, NCHW")
-    if not call.quantized:
+    if not call.quantized and not w.real_products:
         raise call.op.error(
             "averages float32 numbers", "8-bit codes, quantized before and after it"
         )

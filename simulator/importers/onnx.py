@@ -79,10 +79,11 @@ def supported_operators() -> list[str]:
     return sorted({*_CALLS, *_NODES, *_QOPERATORS, "Constant", "Shape", "Size"})
 
 
-def read_onnx(content: bytes, name: str, *, check: bool = True) -> Graph:
+def read_onnx(content: bytes, name: str, *, check: bool = True, real: bool = False) -> Graph:
     """The canonical graph of an ``.onnx`` file's bytes.
 
-    With ``check`` each node has met its operator's rules.
+    With ``check`` each node has met its operator's rules. ``real``: of a float model, whose products of
+    float32 numbers and batch norms become nodes as well, for ``simulator.quantization`` to read.
     """
     file = parse(content, name)
     if qonnx.is_qonnx(file):
@@ -93,7 +94,7 @@ def read_onnx(content: bytes, name: str, *, check: bool = True) -> Graph:
         graph = canonicalize(graph, constant_values)
         return check_graph(graph) if check else graph
     values = _needed(propagate(file, {}, ", ".join(supported_operators())), file)
-    walk = Walk(Builder(file), values)
+    walk = Walk(Builder(file), values, real)
     inputs = tuple(_input(walk, n, kind) for n, kind in file.inputs.items())
     for op in values.ops:
         if op.index not in walk.done:
@@ -144,6 +145,8 @@ def _read(w: Walk, op: Op) -> None:
         _CALLS[call.kind](w, call)
     elif op.kind in _NODES:
         _NODES[op.kind](w, op)
+    elif op.kind == "BatchNormalization" and w.real_products:
+        products.batch_normalization(w, op)
     elif op.kind in _CALLS:
         _float_operator(w, op)
     else:
@@ -186,6 +189,8 @@ def _one_scale(inputs: tuple[Value | None, ...]) -> bool:
 def _unquantized_product(w: Walk, op: Op, inputs: tuple[Value | None, ...]) -> Call:
     """A product whose result stays float32: that of the int32 sums of its codes."""
     operands = [v for v in inputs[:2] if v is not None and not v.quantized]
+    if operands and w.real_products:
+        return w.float_call(op, inputs)
     if operands:
         names = ", ".join(repr(printable(v.name)) for v in operands)
         raise op.error(

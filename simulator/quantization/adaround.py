@@ -55,7 +55,8 @@ def adaround(
     """Whole steps (outputs, k) of ``scales`` within ``low`` to ``high``, each next to its weight.
 
     Adam on ``h(V) = clip(1.2 sigmoid(V) - 0.1, 0, 1)`` above the step below, with ``1 - |2 h - 1|**b`` to
-    drive ``h`` to 0 or 1. An output that rounding to nearest serves as well is rounded so.
+    drive ``h`` to 0 or 1. Then single weights go to their other side for as long as that brings an output
+    nearer; an output that this does from rounding to nearest, and better, is rounded so.
     """
     exact = weights / scales[:, None]
     below = np.floor(exact)
@@ -89,8 +90,34 @@ def adaround(
             * (first / (1 - 0.9 ** (step + 1)))
             / (np.sqrt(second / (1 - 0.999 ** (step + 1))) + 1e-8)
         )
-    sides = np.clip(below + (v > 0), low, high)
-    worse = output_error(weights, sides * scales[:, None], of) >= output_error(
-        weights, nearest * scales[:, None], of
-    )
-    return np.where(worse[:, None], nearest, sides)
+    found = [
+        _turned(steps, below, low, high, gram, target)
+        for steps in (np.clip(below + (v > 0), low, high), nearest)
+    ]
+    errors = [output_error(weights, steps * scales[:, None], of) for steps in found]
+    return np.where((errors[1] <= errors[0])[:, None], found[1], found[0])
+
+
+def _turned(
+    steps: np.ndarray, below: np.ndarray, low: np.ndarray, high: np.ndarray, gram: np.ndarray,
+    target: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """``steps`` with the one weight of each output turned to its other side that gains most, again and
+    again until none gains any more."""
+    steps = steps.copy()
+    rows = np.arange(steps.shape[0])
+    diagonal = np.diagonal(gram, axis1=1, axis2=2)
+    slope = 2 * (_times(steps, gram) - target)
+    block = np.zeros(rows.size, np.int64) if gram.shape[0] == 1 else rows
+    for _ in range(2 * steps.shape[1]):
+        other = np.clip(2 * below + 1 - steps, low, high)
+        apart = other - steps
+        gain = apart * slope + apart**2 * diagonal
+        best = gain.argmin(axis=1)
+        better = gain[rows, best] < -1e-12 * np.abs(slope[rows, best])
+        if not better.any():
+            break
+        moved = np.where(better, apart[rows, best], 0.0)
+        steps[rows, best] += moved
+        slope += 2 * moved[:, None] * gram[block, best]
+    return steps

@@ -14,7 +14,7 @@ from simulator.quantizers.ranges import limits
 from simulator.tensor import QuantParams
 
 # Kernels of these operators copy or average codes and never rescale them.
-_SAME_SCALE = ("max_pool_2d", "average_pool_2d", "reshape", "concatenation", "pad")
+_SAME_SCALE = ("max_pool_2d", "average_pool_2d", "reshape", "transpose", "concatenation", "pad")
 # What the runtimes' kernels demand of an int8 output.
 _FIXED = {
     "softmax": QuantParams((1 / 256,), (-128,)), "logistic": QuantParams((1 / 256,), (-128,)),

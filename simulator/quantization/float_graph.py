@@ -179,6 +179,14 @@ def _reshape(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     return inputs[0].reshape(inputs[0].shape[0], *shape[1:])
 
 
+def _transpose(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+    perm = node.integers("perm")
+    if perm[0] != 0:
+        where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
+        raise ModelError(where, f"permutes {list(perm)}", "samples first")
+    return inputs[0].transpose(perm)
+
+
 def _softmax(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
     known = dict(node.attrs)
     scaled = inputs[0] * np.float32(known.get("beta", 1.0))  # type: ignore[arg-type]
@@ -221,7 +229,8 @@ _OPERATORS: dict[str, Callable[[Graph, Node, list[np.ndarray]], np.ndarray]] = {
     "conv_2d": _conv, "depthwise_conv_2d": _depthwise, "fully_connected": _dense,
     "average_pool_2d": _pool("average"), "max_pool_2d": _pool("max"), "mean": _mean,
     "add": _binary(np.add), "sub": _binary(np.subtract), "mul": _binary(np.multiply),
-    "reshape": _reshape, "softmax": _softmax, "concatenation": _concatenation, "pad": _pad,
+    "reshape": _reshape, "transpose": _transpose, "softmax": _softmax,
+    "concatenation": _concatenation, "pad": _pad,
     "batch_normalization": _normalized, "relu": _unary(lambda x: np.maximum(x, 0)),
     "relu6": _unary(lambda x: np.clip(x, 0, 6)),
     "relu_n1_to_1": _unary(lambda x: np.clip(x, -1, 1)),

@@ -10,6 +10,8 @@ from simulator.compiler.host import RULES as DEVICE_RULES
 from simulator.hwconfig import Device, device_names, load_device, numeric_keys
 from simulator.importers.tflite import supported_operators
 from simulator.ops import operator, operator_names
+from simulator.quantizers import SCALES, quantizer, quantizer_names, range_names
+from simulator.quantizers.ranges import range_summary
 from simulator.report.text import size
 
 
@@ -86,3 +88,19 @@ def operator_table() -> str:
     lines.append("A command runs on the device where it meets all of these, else on the host:")
     lines += [f"    device:  {(r.__doc__ or '').strip()}" for r in DEVICE_RULES]
     return "\n".join(lines)
+
+
+def quantizer_table(markdown: bool = False) -> str:
+    """Every quantizer of weights, and every rule for what is clipped."""
+    rows = []
+    for name in quantizer_names():
+        fewest, most = quantizer(name).BITS
+        bits = str(fewest) if fewest == most else f"{fewest} to {most}"
+        rows.append([name, bits, quantizer(name).SUMMARY])
+    form = "github" if markdown else "simple"
+    weights = tabulate(rows, ["weights", "bits", ""], tablefmt=form, disable_numparse=True)
+    clipped = [[name, range_summary(name)] for name in range_names()]
+    limits = tabulate(clipped, ["limits", ""], tablefmt=form, disable_numparse=True)
+    scales = [[name, (rule.__doc__ or "").strip()] for name, rule in SCALES.items()]
+    allowed = tabulate(scales, ["scale", ""], tablefmt=form, disable_numparse=True)
+    return f"{weights}\n\n{limits}\n\n{allowed}"

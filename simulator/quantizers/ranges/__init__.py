@@ -22,6 +22,12 @@ def range_names() -> tuple[str, ...]:
     return tuple(sorted(p.stem for p in Path(__file__).parent.glob("[a-z]*.py")))
 
 
+def range_summary(name: str) -> str:
+    """What a rule does, in a line."""
+    rule: Any = import_module(f"simulator.quantizers.ranges.{name}")
+    return rule.SUMMARY
+
+
 def limits(name: str, values: np.ndarray, bits: int, symmetric: bool) -> tuple[float, float]:
     """(low, high) of ``values`` by rule ``name``; within their least and largest (or its negative)."""
     if name not in range_names():

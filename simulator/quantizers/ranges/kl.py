@@ -7,6 +7,7 @@ import numpy as np
 
 SUMMARY = "least Kullback-Leibler divergence between histograms of 2,048 bins"
 _BINS = 2048
+_STEP = 16  # bins between the first ends that are tried; then those around the best
 
 
 def limits(values: np.ndarray, bits: int, symmetric: bool) -> tuple[float, float]:
@@ -21,11 +22,18 @@ def limits(values: np.ndarray, bits: int, symmetric: bool) -> tuple[float, float
     if levels >= _BINS:
         threshold = sizes.max()
     else:
-        ends = range(max(levels, 2), _BINS + 1)
-        threshold = edges[min(ends, key=lambda end: (_divergence(counts, end, levels), -end))]
+        first = max(levels, 2)
+        coarse = _least(counts, levels, range(first, _BINS + 1, _STEP))
+        around = range(max(first, coarse - _STEP), min(coarse + _STEP, _BINS) + 1)
+        threshold = edges[_least(counts, levels, around)]
     if symmetric:
         return -threshold, threshold
     return max(values.min(), -threshold), min(values.max(), threshold)
+
+
+def _least(counts: np.ndarray, levels: int, ends: range) -> int:
+    """Of equally good ends the last, which clips least."""
+    return min(ends, key=lambda end: (_divergence(counts, end, levels), -end))
 
 
 def _divergence(counts: np.ndarray, end: int, levels: int) -> float:

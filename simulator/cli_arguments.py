@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from simulator.cli_quantize import add_quantize
+from simulator.cli_quantize import add_methods, add_quantize
 
 
 def parser() -> argparse.ArgumentParser:
@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     _add_profile(plot, "the one the file's format stands for")
     add_quantize(commands.add_parser(
         "quantize", help="make a quantized model of a float one, by unlabelled samples"
+    ))  # fmt: skip
+    add_methods(commands.add_parser(
+        "methods", help="methods of quantization side by side: accuracy, and costs on devices"
     ))  # fmt: skip
     quantizers = commands.add_parser("quantizers", help="list quantizers and rules for clipping")
     quantizers.add_argument("--markdown", action="store_true", help="the table as Markdown")

@@ -57,6 +57,38 @@ def quantize(args: argparse.Namespace) -> int:
     return _OK
 
 
+def methods(args: argparse.Namespace) -> int:
+    from simulator.explore.methods import Samples, compare_methods, methods_named
+    from simulator.files import check_target
+    from simulator.hwconfig import load_device
+    from simulator.quantization.scheme import Scheme
+    from simulator.quantizing import input_params, load_float_model
+    from simulator.report.methods import methods_table, methods_to_dict
+    from simulator.workload import load_dataset, load_samples
+
+    at_least_one("--samples", args.samples)
+    check_target(args.json)
+    chosen = methods_named(args.methods.split(",") if args.methods else [])
+    base = Scheme(
+        limits=args.limits, activation_limits=args.activation_limits, scale=args.scale,
+        equalize=args.equalize, rounding="adaround" if args.adaround else "nearest",
+        correct_bias=args.correct_bias, seed=args.seed,
+    )  # fmt: skip
+    devices = [load_device(name) for name in args.device]
+    x, graph = load_samples(args.calibrate), load_float_model(args.model)
+    if args.data is None:
+        raise UsageError("--data", "missing", "a labelled set to score on")
+    data = load_dataset(args.data)
+    params = input_params(x, args.input_scale, args.input_zero_point, _like(args))
+    samples = Samples(x[: args.samples], data, params)
+    announce_compilation()
+    with progress(sum(len(m.bits) for m in chosen), graph.name, "row") as update:
+        rows = compare_methods(graph, samples, devices, chosen, base, update)
+    content = methods_to_dict(rows, graph.name, data.name)
+    tell(args.json, content, methods_table(rows, args.markdown))
+    return _OK
+
+
 def _scheme(args: argparse.Namespace) -> Scheme:
     from simulator.quantization.scheme import Scheme
 
@@ -116,6 +148,20 @@ def add_quantize(quantize: argparse.ArgumentParser) -> None:
         "--vector", type=int, default=4, metavar="N", help="of scheme product; default: %(default)s"
     )
     quantize.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+
+
+def add_methods(methods: argparse.ArgumentParser) -> None:
+    methods.add_argument("model", help="a float32 .tflite or .onnx file")
+    methods.add_argument(
+        "--device",
+        action="append",
+        required=True,
+        help="one or several; each gets what a method asks for",
+    )
+    methods.add_argument("--methods", metavar="NAMES", help="with commas between; default: all")
+    add_calibration(methods)
+    methods.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    methods.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:

@@ -239,7 +239,7 @@ def _busy(command: Command, program: Program, macs: int) -> float:
     if not isinstance(command, Matmul):
         return 0.0
     ifmap_bits = program.placements[command.ifmap].spec.bits
-    grid = grid_of(program.device, ifmap_bits, command.weight_bits, command.sparse)
+    grid = grid_of(program.device, ifmap_bits, command.weight_bits, command.sparse, command.group)
     return macs * grid.step_cycles / grid.terms
 
 

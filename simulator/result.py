@@ -145,6 +145,35 @@ class Result:
 
 
 @dataclass(frozen=True)
+class MethodCost:
+    """A quantized model on one device whose array has what the method asks of it; ``weight_bytes`` with
+    biases and scales, ``on_host``: commands that the device could not do."""
+
+    device: str
+    weight_bytes: int
+    latency_s: float
+    energy_pj: float
+    energy_low_pj: float
+    energy_high_pj: float
+    tops_per_watt: float
+    area_mm2: float
+    on_host: int
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method of quantization in so many bits: its top-1 accuracy, and what it costs on each device.
+    ``hardware``: what its array has besides."""
+
+    method: str
+    words: str
+    bits: int
+    hardware: str
+    top1: float
+    costs: tuple[MethodCost, ...]
+
+
+@dataclass(frozen=True)
 class ScalingPoint:
     """A model on so many cores, both ways of using them.
 

@@ -40,6 +40,16 @@ def no_ifmap_offset_if_folded(
     return device.array.zero_point == "subtract" or command.ifmap_offset == 0
 
 
+def weights_are_shifts(
+    command: Matmul | Vector, spec: Callable[[str], TensorSpec], device: Device
+) -> bool:
+    """where PEs shift (array.multiplier = "shift"), weights are constant sums of at most array.shift_terms
+    signed powers of two"""
+    if isinstance(command, Vector) or device.array.multiplier == "full":
+        return True
+    return 0 < command.shift_terms <= device.array.shift_terms
+
+
 def function_known(
     command: Matmul | Vector, spec: Callable[[str], TensorSpec], device: Device
 ) -> bool:
@@ -48,7 +58,8 @@ def function_known(
 
 
 RULES: tuple[Rule, ...] = (
-    operands_fit_pes, no_weight_offset_if_folded, no_ifmap_offset_if_folded, function_known
+    operands_fit_pes, no_weight_offset_if_folded, no_ifmap_offset_if_folded, weights_are_shifts,
+    function_known,
 )  # fmt: skip
 
 

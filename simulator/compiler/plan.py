@@ -207,7 +207,7 @@ class Plan:
         self, name: str, nest: Nest, numbers: CommandNumbers, machine: DeviceNumbers, room: Room
     ) -> Choice:
         bits = numbers.ifmap_bits, numbers.weight_bits
-        grid, goal = grid_of(self.c.device, *bits, numbers.sparse > 0), self.c.goal
+        grid, goal = grid_of(self.c.device, *bits, numbers.sparse > 0, numbers.group), self.c.goal
         if name in self.c.tiles:
             return given(nest, numbers, machine, grid, room, goal, self.c.tiles[name])
         best = choose(nest, numbers, machine, grid, room, goal)

@@ -13,6 +13,8 @@ from simulator.program.commands import Matmul
 
 def stored(command: Matmul, array: Array, weights: np.ndarray) -> Matmul:
     """``command`` with what its ``weights``, (groups, kernel_h, kernel_w, k, n), take on ``array``."""
+    if command.stored_millibits:  # as codes already
+        return command
     values = weights.astype(np.int64) - command.weight_offset
     if is_sparse(values, array):
         kept, of = array.kept_of

@@ -139,7 +139,7 @@ class _Check:
         device = program.device
         self.overlap = OVERLAPS.index(device.array.overlap)  # type: ignore[arg-type]
         spec = program.placements[command.ifmap].spec
-        grid = grid_of(device, spec.bits, command.weight_bits, command.sparse)
+        grid = grid_of(device, spec.bits, command.weight_bits, command.sparse, command.group)
         self.grid: Grid = grid._replace(port_bytes=_PORT_BYTES)
         stage = command.requantize
         self.multiplier = program.constants[stage.multiplier]

@@ -31,8 +31,8 @@ from simulator.program.traffic import CommandNumbers, stored_bits
 __all__ = [
     "INPUT_STATIONARY", "OUTPUT_STATIONARY", "PIPELINED", "SERIAL", "WEIGHT_STATIONARY",
     "Accesses", "ArrayWork", "Folds", "Gemm", "Grid",
-    "accesses", "fused_bits", "gemm_of", "grid_of", "packed_groups", "passing_bits", "read_bits",
-    "reduction_segment", "work",
+    "accesses", "fold_rows", "fused_bits", "gemm_of", "grid_of", "packed_groups", "passing_bits",
+    "read_bits", "reduction_segment", "work",
 ]  # fmt: skip
 
 _ws_folds, _os_folds, _is_folds = _ws.folds, _os.folds, _is.folds
@@ -43,7 +43,7 @@ _is_segment = _is.reduction_segment
 
 
 def grid_of(
-    device: Device, ifmap_bits: int = 0, weight_bits: int = 0, sparse: bool = False
+    device: Device, ifmap_bits: int = 0, weight_bits: int = 0, sparse: bool = False, group: int = 0
 ) -> Grid:
     """The array of ``device`` with its scratchpad port, for operands of these widths (0: the PEs' own).
 
@@ -51,29 +51,38 @@ def grid_of(
     what they leave free multiplies the next terms of the same sum (as in Bit Fusion, Sharma et al., ISCA
     2018). A bit-serial PE takes the ifmap in parallel and a weight bit by bit (as in UNPU, Lee et al.,
     ISSCC 2018). For ``sparse`` weights, N of every M that are not 0, a PE holds one for every M / N
-    channels, with its place among the M (as in the sparse tensor cores of NVIDIA's Ampere).
+    channels, with its place among the M (as in the sparse tensor cores of NVIDIA's Ampere). ``group``:
+    a fold sums no more channels than that, in parts of one size, for they have a factor behind the array.
     """
     a = device.array
     ifmap, weights = ifmap_bits or a.ifmap_bits, weight_bits or a.weight_bits
     terms = step_cycles = 1
     if a.precision_scaling == "fused":
-        terms = (a.ifmap_bits // fused_bits(ifmap, a.ifmap_bits)) * (
-            a.weight_bits // fused_bits(weights, a.weight_bits)
+        least = a.fused_from_bits if ifmap == weights == 1 else 2
+        terms = (a.ifmap_bits // fused_bits(ifmap, a.ifmap_bits, least)) * (
+            a.weight_bits // fused_bits(weights, a.weight_bits, least)
         )
     elif a.precision_scaling == "bit_serial":
         step_cycles = weights
-    group = 1
+    skipped = 1
     if sparse:
-        kept, group = a.kept_of
-        terms = group // kept
-        weights = ceil_div(weights + (group - 1).bit_length(), terms)
+        kept, skipped = a.kept_of
+        terms = skipped // kept
+        weights = ceil_div(weights + (skipped - 1).bit_length(), terms)
+    rows = fold_rows(a.rows, group, terms) if group else a.rows
     port = device.scratchpad.read_bytes_per_cycle
-    return Grid(a.rows, a.cols, ifmap, weights, port, terms, step_cycles, a.stream_block, group)
+    return Grid(rows, a.cols, ifmap, weights, port, terms, step_cycles, a.stream_block, skipped)
 
 
-def fused_bits(bits: int, most: int) -> int:
+def fold_rows(rows: int, group: int, terms: int) -> int:
+    """The most rows of PEs, ``terms`` channels each, that divide a group into folds of one size."""
+    words = ceil_div(group, terms)
+    return max(r for r in range(1, min(rows, words) + 1) if words % r == 0)
+
+
+def fused_bits(bits: int, most: int, least: int = 2) -> int:
     """What an operand of ``bits`` takes of ``most`` bits of a fused PE."""
-    return min(most, max(2, 1 << (bits - 1).bit_length()))
+    return min(most, max(least, 1 << (bits - 1).bit_length()))
 
 
 @jit

@@ -91,13 +91,14 @@ def _kept(program: Program, command: Matmul, products: np.ndarray, bias: int) ->
         return (value - low) % (1 << bits) + low
 
     ifmap_bits = program.placements[command.ifmap].spec.bits
-    terms = grid_of(program.device, ifmap_bits, command.weight_bits).terms
+    grid = grid_of(program.device, ifmap_bits, command.weight_bits, group=command.group)
+    terms = grid.terms
     kept = narrow(bias, array.accumulator_bits)
     for start in range(0, command.nest.k, command.nest.tile_k):
         tile = [int(p) for p in products[..., start : start + command.nest.tile_k].reshape(-1)]
         code = DATAFLOWS.index(command.dataflow)  # type: ignore[arg-type]
         skipped = array.kept_of[1] // array.kept_of[0] if command.sparse else 1
-        segment = reduction_segment(code, len(tile), array.rows * terms * skipped)
+        segment = reduction_segment(code, len(tile), grid.rows * terms * skipped)
         for first in range(0, len(tile), segment):
             psum, fold = 0, tile[first : first + segment]
             for t in range(0, len(fold), terms):

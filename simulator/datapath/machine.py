@@ -260,10 +260,11 @@ def _weights(command: Matmul, made: np.ndarray) -> np.ndarray:
 
 def _numerics(program: Program, command: Matmul, on_host: bool) -> Numerics:
     array, stage = program.device.array, command.requantize
-    grid = grid_of(program.device, program.placements[command.ifmap].spec.bits, command.weight_bits)
+    bits = program.placements[command.ifmap].spec.bits, command.weight_bits
+    grid = grid_of(program.device, *bits, group=command.group)
     # Of sparse weights a row of PEs does the work of several channels, most of which are 0.
     kept, of = array.kept_of if command.sparse else (1, 1)
-    rows = array.rows * of // kept
+    rows = grid.rows * of // kept
     return Numerics(
         command.ifmap_offset, command.weight_offset, command.pad_code,
         _HOST_ACCUMULATOR_BITS if on_host else array.accumulator_bits,

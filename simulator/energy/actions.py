@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from simulator.coding import LEVEL_BITS
 from simulator.energy.prices import Prices
 from simulator.energy.scaling import energy_factor, wire_factor
 from simulator.energy.table import Bounds, EnergyTable
-from simulator.hwconfig import Device, OperatingPoint
+from simulator.hwconfig import Array, Device, OperatingPoint
 
 _KIB = 1024.0
 _LAW_KIB = 8.0  # capacity at which the table states the scratchpad's energy
@@ -33,7 +34,13 @@ class ActionEnergies(NamedTuple):
     vector_lookup: float
     dram_per_bit: float
     wire_per_bit: float
+    table_read_per_bit: float
     instruction: float
+
+
+def codebook_bytes(array: Array) -> int:
+    """Of the table in front of one column."""
+    return array.codebook_entries * array.codebook_vector * LEVEL_BITS // 8
 
 
 def sram_read_pj_per_bit(table: EnergyTable, bank_bytes: float, bounds: Bounds = "value") -> float:
@@ -51,7 +58,8 @@ def action_energies(
 ) -> ActionEnergies:
     """What each action of ``device`` costs at ``point``, or the ``low`` or ``high`` end of it.
 
-    A scratchpad bank is the whole capacity over the number of banks, also where the layout is
+    A table in front of a column is priced as the smallest of scratchpads. A scratchpad bank is the whole
+    capacity over the number of banks, also where the layout is
     split; the accumulator memory is one bank per array column. DRAM does not scale with node or
     voltage, wires scale with voltage only, all else with both.
     """
@@ -81,5 +89,7 @@ def action_energies(
         vector_lookup=scale * table.vector.lookup_pj.at(bounds),
         dram_per_bit=prices.dram.pj_per_bit.at(bounds),
         wire_per_bit=wire * device.energy.wire_mm,
+        table_read_per_bit=scale
+        * sram_read_pj_per_bit(table, max(codebook_bytes(array), 1), bounds),
         instruction=scale * table.instruction.pj.at(bounds),
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from simulator.energy.counts import stage_parts
+from simulator.energy.actions import codebook_bytes
+from simulator.energy.counts import shifted_bits, stage_parts
 from simulator.energy.scaling import area_factor
 from simulator.energy.table import Bounds, EnergyTable
 from simulator.fixedpoint.requantize import REQUANTIZERS
@@ -42,12 +43,26 @@ def pe_bits(array: Array) -> tuple[int, int, int]:
     overlaps. Bit-serial PEs have a row of a multiplier. Multiplexers of fused and sparse PEs are left out,
     as in their energy.
     """
+    if array.multiplier == "shift":
+        word = shifted_bits(array)
+        added = array.sum_bits + word * (array.shift_terms - 1)
+        added += round(_SHIFTER_OVER_ADDER * word * array.shift_terms)
+        return 0, added, _kept_bits(array)
     serial = array.precision_scaling == "bit_serial"
     multiplier = array.ifmap_bits * (1 if serial else array.weight_bits)
+    return multiplier, array.sum_bits, _kept_bits(array)
+
+
+def _kept_bits(array: Array) -> int:
     stationary = array.ifmap_bits if array.dataflow == "input_stationary" else array.weight_bits
     shadow = stationary if array.overlap != "serial" else 0
-    kept = array.ifmap_bits + array.weight_bits + array.sum_bits + shadow
-    return multiplier, array.sum_bits, kept
+    return array.ifmap_bits + array.weight_bits + array.sum_bits + shadow
+
+
+def column_bits(array: Array) -> tuple[int, int]:
+    """(multiplier bits squared, register bits) of what stands at each column besides its PEs: the factor of
+    groups behind it, the table of weights before it."""
+    return array.sum_bits * array.group_factor_bits, 8 * codebook_bytes(array)
 
 
 def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> AreaModel:
@@ -65,6 +80,8 @@ def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> Ar
     logic = at_node * a.overhead.at(bounds)
     squared, added, kept = pe_bits(array)
     pe = squared * multiplier + added * adder + kept * register
+    factor, table_bits = column_bits(array)
+    column = factor * multiplier + table_bits * register
     stages = [stage_parts(kind, array.accumulator_bits) for kind in REQUANTIZERS]
     lane = multiplier * max(s[0] for s in stages) + multiplier * _LANE_BITS**2
     lane += adder * (max(s[1] for s in stages) + _LANE_BITS)
@@ -72,7 +89,7 @@ def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> Ar
     sram = at_node * 8 * a.sram_um2_per_bit.at(bounds)
     scratchpads, accumulators = device.sram_bytes
     return AreaModel(
-        array=device.cores * array.rows * array.cols * pe * logic,
+        array=device.cores * array.cols * (array.rows * pe + column) * logic,
         vector=device.cores * device.vector.lanes * lane * logic,
         scratchpad=scratchpads * sram,
         accumulator=accumulators * sram,

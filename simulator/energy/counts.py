@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from simulator.coding import LEVEL_BITS
 from simulator.dataflows import (
     Grid,
     accesses,
@@ -41,6 +42,7 @@ class Counts(NamedTuple):
 
     MACs, and the multiplications and shifts of a Matmul's output stage, are counted by the width of what
     does them: products of a multiplier's operand widths (``*_bits2``), and bits of adders and of shifters.
+    ``mac_shifter_bits`` are of PEs that shift; ``table_bits`` are read of tables in front of the array.
     ``register_bits`` are written in PEs as operands and partial sums pass; scratchpad and accumulator
     bits are split into reads and writes; DRAM bytes are packed sizes, whole bursts not counted.
     ``vector_*`` are operations of a lane on 32-bit words.
@@ -49,6 +51,8 @@ class Counts(NamedTuple):
     macs: int
     mac_multiplier_bits2: int
     mac_adder_bits: int
+    mac_shifter_bits: int
+    table_bits: int
     outputs: int
     register_bits: int
     scratchpad_read_bits: int
@@ -70,9 +74,9 @@ class Counts(NamedTuple):
 @jit
 def _product_tile(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid, index: int
-) -> tuple[int, int, int, int, int, int]:
-    """(MACs, additions to psums, register bits, scratchpad bits read, accumulator bits read and written)
-    of one tile."""
+) -> tuple[int, int, int, int, int, int, int]:
+    """(MACs, additions to psums, register bits, scratchpad bits read, accumulator bits read and written,
+    weights read) of one tile."""
     tile = tile_at(nest, index)
     gemm = gemm_of(nest, tile)
     moved = accesses(numbers.dataflow, gemm, grid, tile.first_k)
@@ -83,17 +87,20 @@ def _product_tile(
         read_bits(moved, numbers),
         moved.psum_reads * device.accumulator_bits,
         moved.psum_writes * device.accumulator_bits,
+        moved.weight_reads,
     )
 
 
 @jit
 def _count(
     nest: Nest, numbers: CommandNumbers, device: DeviceNumbers, grid: Grid
-) -> tuple[int, int, int, int, int, int, int, int, int, int]:
-    """What the tiles of a Matmul or Vector do: (MACs, additions to psums, outputs, register bits,
-    scratchpad bits to and from the array or vector unit, accumulator bits read and written, DRAM bytes
-    read and written)."""
-    macs = psums = outputs = registers = pad_read = pad_write = acc_read = acc_write = 0
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
+    """What the tiles of a Matmul or Vector do: (MACs, additions to psums, weights read, outputs, register
+    bits, scratchpad bits to and from the array or vector unit, accumulator bits read and written, DRAM
+    bytes read and written)."""
+    macs = psums = weights_read = outputs = registers = pad_read = pad_write = acc_read = (
+        acc_write
+    ) = 0
     dram_read = dram_write = 0
     last_weights = last_ifmap = -1
     for index in range(tile_count(nest)):
@@ -115,6 +122,7 @@ def _count(
             pad_read += one[3]
             acc_read += one[4]
             acc_write += one[5]
+            weights_read += one[6]
         else:
             pad_read += 8 * (ifmap + second)
         if tile.last_k or numbers.kind != MATMUL:
@@ -126,21 +134,25 @@ def _count(
             if numbers.stream_ofmap:
                 dram_write += size
     return (
-        macs, psums, outputs, registers, pad_read, pad_write, acc_read, acc_write, dram_read, dram_write
+        macs, psums, weights_read, outputs, registers, pad_read, pad_write, acc_read, acc_write,
+        dram_read, dram_write,
     )  # fmt: skip
 
 
-def _multipliers(done: Counts, array: Array, grid: Grid, psums: int) -> Counts:
+def _multipliers(done: Counts, array: Array, grid: Grid, psums: int, command: Matmul) -> Counts:
     """What the PEs' multipliers and adders do for ``done``'s MACs, added to psums ``psums`` times.
 
     A PE costs its own widths whatever operands it is given; a fused one, the parts of it that they take,
     and adders that join the terms of a word (multiplexers are left out); a bit-serial one, a row of the
-    multiplier for each bit of a weight, with the partial product kept in a register in between.
+    multiplier for each bit of a weight, with the partial product kept in a register in between; one that
+    shifts, a shifter for each term and adders between them. Sums of groups are multiplied by their factors
+    once for every fold, or, where they stay in the PEs, once for every group.
     """
     ifmap, weights, registers = array.ifmap_bits, array.weight_bits, 0
     if array.precision_scaling == "fused":
-        ifmap = fused_bits(grid.ifmap_bits, ifmap)
-        weights = fused_bits(grid.weight_bits, weights)
+        least = array.fused_from_bits if grid.ifmap_bits == grid.weight_bits == 1 else 2
+        ifmap = fused_bits(grid.ifmap_bits, ifmap, least)
+        weights = fused_bits(grid.weight_bits, weights, least)
     elif array.precision_scaling == "bit_serial":
         weights = grid.weight_bits
         registers = done.macs * weights * (ifmap + weights)
@@ -149,11 +161,28 @@ def _multipliers(done: Counts, array: Array, grid: Grid, psums: int) -> Counts:
             mac_multiplier_bits2=psums * ifmap * weights, mac_adder_bits=psums * array.sum_bits
         )
     joins = (done.macs - psums) * (ifmap + weights + (grid.terms - 1).bit_length())
+    if array.multiplier == "shift":
+        word = shifted_bits(array)
+        return done._replace(
+            mac_shifter_bits=done.macs * array.shift_terms * word,
+            mac_adder_bits=psums * array.sum_bits + done.macs * (array.shift_terms - 1) * word,
+        )
+    factors = 0
+    if command.group:
+        per_factor = grid.rows * grid.terms
+        if command.dataflow == "output_stationary":
+            per_factor = command.group
+        factors = ceil_div(done.macs, per_factor) * array.sum_bits * command.factor_bits
     return done._replace(
         register_bits=done.register_bits + registers,
-        mac_multiplier_bits2=done.macs * ifmap * weights,
+        mac_multiplier_bits2=done.macs * ifmap * weights + factors,
         mac_adder_bits=psums * array.sum_bits + joins,
     )
+
+
+def shifted_bits(array: Array) -> int:
+    """Width of an ifmap shifted as far as levels of 8 bits go."""
+    return array.ifmap_bits + LEVEL_BITS - 1
 
 
 NOTHING = Counts(*[0] * len(Counts._fields))
@@ -238,7 +267,8 @@ def count_command(
     counted = [
         int(sum(c)) for c in zip(*(_count(n, numbers, device, grid) for n in parts), strict=True)
     ]
-    macs, psums, outputs, registers, pad_read, pad_write, acc_read, acc_write, *dram = counted
+    macs, psums, weights_read, outputs, registers, *moved = counted
+    pad_read, pad_write, acc_read, acc_write, *dram = moved
     dram_read, dram_write = dram
     lane = command.lane
     # What the DMA brings is written to the scratchpad first, and read from it on the way out; the wires
@@ -253,7 +283,9 @@ def count_command(
     )  # fmt: skip
     if isinstance(command, Matmul):
         done = done._replace(**_stage(program, command, outputs, device.accumulator_bits))
-        return _multipliers(done, program.device.array, grid, psums)
+        if command.table_entries:
+            done = done._replace(table_bits=weights_read * command.weight_bits)
+        return _multipliers(done, program.device.array, grid, psums, command)
     return done._replace(vector_multiplies=outputs * lane.multiplies)
 
 
@@ -271,7 +303,13 @@ def with_activity(counts: Counts, done: Activity, array: Array) -> Counts:
     return counts._replace(
         mac_multiplier_bits2=round(counts.mac_multiplier_bits2 * multiplied),
         mac_adder_bits=round(counts.mac_adder_bits * added),
+        mac_shifter_bits=round(counts.mac_shifter_bits * multiplied),
     )
+
+
+def _grid(program: Program, numbers: CommandNumbers) -> Grid:
+    bits = numbers.ifmap_bits, numbers.weight_bits
+    return grid_of(program.device, *bits, numbers.sparse > 0, numbers.group)
 
 
 def count_program(program: Program, point: OperatingPoint) -> list[Counts]:
@@ -281,7 +319,7 @@ def count_program(program: Program, point: OperatingPoint) -> list[Counts]:
     return [
         count_command(
             program, command, nest, numbers, device,
-            grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits, numbers.sparse > 0),
+            _grid(program, numbers),
         )
         for command, (nest, numbers) in zip(program.commands, numbered, strict=True)
     ]  # fmt: skip

@@ -101,8 +101,9 @@ class EnergyModel:
         vector += c.stage_adder_bits * a.adder_per_bit + c.stage_shifter_bits * a.shifter_per_bit
         return {
             "mac": c.mac_multiplier_bits2 * a.multiplier_per_bit2
-            + c.mac_adder_bits * a.adder_per_bit,
-            "register": c.register_bits * a.register_per_bit,
+            + c.mac_adder_bits * a.adder_per_bit
+            + c.mac_shifter_bits * a.shifter_per_bit,
+            "register": c.register_bits * a.register_per_bit + c.table_bits * a.table_read_per_bit,
             "scratchpad": scratchpad,
             "accumulator": accumulator,
             "vector": vector,

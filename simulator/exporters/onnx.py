@@ -383,7 +383,8 @@ def _pad(w: _Writer, node: Node) -> None:
 _WRITERS: dict[str, Callable[[_Writer, Node], None]] = {
     "conv_2d": _convolution, "depthwise_conv_2d": _convolution, "fully_connected": _dense,
     "average_pool_2d": _average_pool, "max_pool_2d": _max_pool, "mean": _mean,
-    "add": _binary("Add"), "sub": _binary("Sub"), "mul": _binary("Mul"), "reshape": _reshape, "transpose": _transpose,
+    "add": _binary("Add"), "sub": _binary("Sub"), "mul": _binary("Mul"),
+    "reshape": _reshape, "transpose": _transpose,
     "softmax": _softmax, "concatenation": _concatenation, "pad": _pad, "relu": _unary("Relu"),
     "relu6": _clip(0.0, 6.0), "relu_n1_to_1": _clip(-1.0, 1.0), "logistic": _unary("Sigmoid"),
     "tanh": _unary("Tanh"), "hard_swish": _unary("HardSwish"),

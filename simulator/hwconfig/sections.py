@@ -57,6 +57,30 @@ class Array(Section):
         "splits into PEs of 2, 4, 8 bits, which multiply several terms of one sum at once; bit_serial: "
         "takes a weight bit by bit, so the array advances once every as many cycles as weights have bits",
     )
+    fused_from_bits: Literal[1, 2] = Field(
+        2,
+        description="the narrowest operands that a fused PE splits for; 1: where both are bits, a PE is as "
+        "many XNOR gates as it multiplies bits, with a count of their ones",
+    )
+    multiplier: Literal["full", "shift"] = Field(
+        "full",
+        description="shift: a PE multiplies by weights that are powers of two, or sums of as many as "
+        "shift_terms, by shifting; weight_bits is then the width of what says how far",
+    )
+    shift_terms: Annotated[int, Field(ge=1, le=4)] = 1
+    codebook_entries: Annotated[int, Field(ge=0, le=256)] = Field(
+        0,
+        description="entries of a table in front of each column, which weights stored as its indices are "
+        "read from on their way into the array; 0: no table, weights are stored as they are multiplied",
+    )
+    codebook_vector: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="neighbouring weights that an entry of the table holds"
+    )
+    group_factor_bits: Annotated[int, Field(ge=0, le=8)] = Field(
+        0,
+        description="width of the factor that the sum over a group of input channels is multiplied by on "
+        "its way to the accumulator; a fold is then no longer than a group. 0: no such multiplier",
+    )
     dataflow: Dataflow = "weight_stationary"
     other_dataflows: tuple[Dataflow, ...] = Field(
         (),
@@ -92,6 +116,14 @@ class Array(Section):
 
     @model_validator(mode="after")
     def _whole_groups(self) -> Array:
+        if self.multiplier == "shift" and (self.precision_scaling != "none" or self.sparsity):
+            raise ValueError(
+                "array.multiplier: shift not together with precision_scaling or sparsity"
+            )
+        if self.fused_from_bits == 1 and self.precision_scaling != "fused":
+            raise ValueError(
+                f"array.fused_from_bits: 1 with precision_scaling {self.precision_scaling!r}, not fused"
+            )
         if self.sparsity is None:
             return self
         kept, of = self.kept_of

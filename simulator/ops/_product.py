@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from simulator.fixedpoint.thresholds import NAME
 from simulator.graph import Graph, Node
 from simulator.hwconfig import Device
 from simulator.ops import _common as common
+from simulator.ops._coded import coded_weights
 from simulator.ops._stage import (
     Stage,
     operands,
@@ -30,6 +31,7 @@ _BIAS_BITS = 32
 CHANNEL_BITS = _BIAS_BITS + _SCALE_BITS
 # A 64-bit bias must leave room in the 48 bits that the runtime takes of such sums.
 _LARGEST_BIAS = 1 << 46
+_MIDDLE = 128  # the zero point of uint8 weights that stand for int8 ones
 # What ONNX Runtime multiplies; int8 by uint8 besides where the sums are the output.
 _ONNX_TYPES = (("i8", "i8"), ("u8", "u8"), ("u8", "i8"))
 # Of which ONNX Runtime has sums at the most; between codes it computes them in float32.
@@ -189,6 +191,11 @@ def lower_product(graph: Graph, node: Node, device: Device, product: Product) ->
     """The Matmul of a product and its constants."""
     names, channels, base = operands(node), product.channels, node.name
     weight_offset = graph.quantization(names.weights).zero_point
+    middle = graph.spec(names.weights).dtype == "u8" and weight_offset == _MIDDLE
+    if middle and not isinstance(product.weights, str):
+        # int8 in another guise: the same numbers, without a zero point to subtract.
+        moved = (product.weights.astype(np.int16) - _MIDDLE).astype(np.int8)
+        product, weight_offset = replace(product, weights=moved), 0
     bias = channel_bias(graph, node, channels)
     pad_code = offset = graph.quantization(names.x).zero_point
     # A device that folds never sees a weight offset, and cannot fold what meets weights made at run
@@ -215,13 +222,13 @@ def lower_product(graph: Graph, node: Node, device: Device, product: Product) ->
         name=base, operator=node.operator, ifmap=product.ifmap, weights=weights,
         bias=f"{base}/bias", ofmap=product.ofmap, nest=product.nest,
         dataflow=device.array.dataflow, ifmap_offset=offset, weight_offset=weight_offset,
-        pad_code=pad_code, weight_bits=graph.spec(names.weights).bits,
-        channel_bits=channel_bits,
+        pad_code=pad_code, channel_bits=channel_bits,
         requantize=Requantize(
             stage.kind, f"{base}/multiplier", f"{base}/shift", stage.zero_point, stage.low,
             stage.high, stage.tail_kind, stage.tail_channels,
         ),
         lane=_lane(stage, constants[f"{base}/multiplier"]), weights_made=not known,
+        **coded_weights(graph.tensors[names.weights], product, weight_offset, device.array),
     )  # fmt: skip
     return common.Lowered((command,), constants)
 

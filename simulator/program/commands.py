@@ -76,7 +76,10 @@ class Matmul:
     PE (likewise ``weight_offset``); a tap on padding enters as ``pad_code - ifmap_offset``. ``split``: how
     the device's cores divide it (``program.split.SPLITS``; '': one of them does it alone).
     ``stored_millibits``: what a weight takes on average where it is encoded (0: ``weight_bits``);
-    ``sparse``: its weights are as sparse as the array can make use of.
+    ``sparse``: its weights are as sparse as the array can make use of. ``table_entries``: of the table that
+    its weights are read from in front of the array (0: none). ``group``: neighbouring input channels whose
+    sums are multiplied by a factor of ``factor_bits`` behind it (0: none). ``shift_terms``: the most signed
+    powers of two that a weight is a sum of, where PEs shift (else 0).
     """
 
     name: str
@@ -99,6 +102,10 @@ class Matmul:
     weights_made: bool = False
     stored_millibits: int = 0
     sparse: bool = False
+    table_entries: int = 0
+    group: int = 0
+    factor_bits: int = 0
+    shift_terms: int = 0
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class CommandNumbers(NamedTuple):
     tile by tile. ``ifmap_channels``, ``ofmap_channels``: of the whole tensors, of which a core may do a
     part. ``whole_bytes``: what a Vector loads from DRAM before its first tile and keeps.
     ``stored_millibits``: what a weight takes in memory, in thousandths of a bit; ``sparse``: 1 where the
-    array skips weights that are 0.
+    array skips weights that are 0. ``group``: the most channels that a fold may sum (0: any number).
     ``copy_cycles``: what the DMA needs to write a Move's ofmap, run by run. ``fixed_cycles`` is the
     whole cost of a Host command, and of a Move that stays on chip.
     """
@@ -66,6 +66,7 @@ class CommandNumbers(NamedTuple):
     fixed_cycles: int
     stored_millibits: int
     sparse: int
+    group: int = 0
 
 
 IFMAP, SECOND_IFMAP, WHOLE = "ifmap", "second_ifmap", "whole"
@@ -154,6 +155,7 @@ def numbers_of(
             command.weight_bits, bits, command.channel_bits, command.lane.cycles, *flags,
             int(command.weights_made), ifmap_channels, ofmap_channels, 0, 0, 0,
             command.stored_millibits or 1000 * command.weight_bits, int(command.sparse),
+            command.group,
         )  # fmt: skip
     if isinstance(command, Vector):
         return CommandNumbers(

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.errors import ModelError
 from simulator.graph import Graph, GraphTensor, Node
+from simulator.graph.passes import drop_dead, fuse_activation
 from simulator.tensor import TensorSpec
 
 PRODUCTS = ("conv_2d", "depthwise_conv_2d", "fully_connected")
@@ -53,7 +54,9 @@ def fold_batch_norms(graph: Graph) -> Graph:
         )
         nodes[nodes.index(maker)] = fused
         nodes.remove(norm)
-    return replace(graph, tensors=tensors, constants=constants, nodes=tuple(nodes))
+    folded = replace(graph, tensors=tensors, constants=constants, nodes=tuple(nodes))
+    # A ReLU behind the norm can join the product now.
+    return drop_dead(fuse_activation(folded))
 
 
 class _Pair(NamedTuple):

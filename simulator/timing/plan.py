@@ -182,7 +182,8 @@ def plan_program(program: Program, point: OperatingPoint, core: int = 0) -> list
             plans.append(CommandPlan(numbers.kind, np.zeros((0, COLUMNS), np.int64), 0, cycles))
             continue
         tiles = np.zeros((tile_count(parts[core]), COLUMNS), np.int64)
-        grid = grid_of(program.device, numbers.ifmap_bits, numbers.weight_bits, numbers.sparse > 0)
+        bits = numbers.ifmap_bits, numbers.weight_bits
+        grid = grid_of(program.device, *bits, numbers.sparse > 0, numbers.group)
         prefetch, dram = _fill(parts[core], numbers, device, grid, tiles)
         plans.append(CommandPlan(numbers.kind, tiles, int(prefetch), 0, int(dram)))
     return plans

@@ -21,6 +21,7 @@ WEAR = (data_folder("hwconfigs") / "devices" / "wear.toml").read_text(encoding="
 DEVICES = ", ".join(device_names())
 ARRAY_KEYS = (
     "rows, cols, ifmap_bits, weight_bits, accumulator_bits, psum_bits, overflow, precision_scaling, "
+    "fused_from_bits, multiplier, shift_terms, codebook_entries, codebook_vector, group_factor_bits, "
     "dataflow, other_dataflows, overlap, sparsity, weight_codec, stream_block, zero_point, zero_gating"
 )
 POINT = '[[operating_points]]\nname = "nominal"\nvoltage_v = 0.65\nclock_mhz = 75\n'
@@ -195,7 +196,7 @@ DATA: list[tuple[str, dict[str, np.ndarray], tuple[str, ...], str]] = [
      "file with arrays x and y"),
     ("no-rule", {"x": X.astype(np.int32), "y": Y}, (),
      "no stated rule brings int32 to input 'image' (i8, zero point -128); allowed: an explicit "
-     "rule: codes, pixels or real"),
+     "rule: codes, pixels, unsigned or real"),
     ("codes-out-of-range", {"x": X + 200, "y": Y}, ("--inputs", "codes"),
      "codes 200..200 by the rule 'codes'; allowed: -128..127"),
     ("codes-beyond-64-bits", {"x": X.astype(np.uint64) - 1, "y": Y}, ("--inputs", "codes"),
@@ -314,7 +315,7 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
     ("limit-of-nothing", (*RUN, "--limit", "5"),
      "--limit: 5 without --data; allowed: together with --data"),
     ("unknown-rule", (*RUN, "--data", "digits", "--inputs", "bytes"),
-     "--inputs: rule 'bytes'; allowed: auto, codes, pixels, real"),
+     "--inputs: rule 'bytes'; allowed: auto, codes, pixels, unsigned, real"),
     ("samples-0", ("verify", "digits", "--samples", "0"), "--samples: 0; allowed: at least 1"),
     ("seed-below-0", ("verify", "digits", "--seed", "-1"), "seed: -1; allowed: at least 0"),
     ("unknown-runtime", ("verify", "digits", "--against", "abacus"),
@@ -349,7 +350,7 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
      "explain: no operator 'conv9' in digits_int8.tflite; allowed: 0..13, or a name that npusim "
      "compile --graph prints"),
     ("unknown-rule-of-verify", ("verify", "digits", "--inputs", "bytes"),
-     "--inputs: rule 'bytes'; allowed: auto, codes, pixels, real"),
+     "--inputs: rule 'bytes'; allowed: auto, codes, pixels, unsigned, real"),
     ("json-in-no-folder", (*RUN, "--json", "no/out.json"),
      "no/out.json: cannot be written: there is no folder 'no'; allowed: a file in a folder that "
      "exists, or -"),

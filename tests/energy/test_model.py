@@ -21,6 +21,8 @@ NOTHING = Counts(*[0] * len(Counts._fields))
 CHARGED = {
     "mac_multiplier_bits2": ("mac", "multiplier_per_bit2"),
     "mac_adder_bits": ("mac", "adder_per_bit"),
+    "mac_shifter_bits": ("mac", "shifter_per_bit"),
+    "table_bits": ("register", "table_read_per_bit"),
     "register_bits": ("register", "register_per_bit"),
     "scratchpad_read_bits": ("scratchpad", "scratchpad_read_per_bit"),
     "scratchpad_write_bits": ("scratchpad", "scratchpad_write_per_bit"),

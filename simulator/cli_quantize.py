@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simulator.cli_shared import announce_compilation, at_least_one, progress, tell
@@ -11,6 +12,8 @@ from simulator.errors import UsageError
 if TYPE_CHECKING:
     from simulator.graph import Graph
     from simulator.quantization.scheme import Scheme
+    from simulator.tensor import QuantParams
+    from simulator.workload import Dataset
 
 _OK = 0
 _ACTIVATION_BITS = 8
@@ -42,16 +45,7 @@ def quantize(args: argparse.Namespace) -> int:
     with progress(x.shape[0], graph.name) as update:
         found = quantize_graph(graph, x, scheme, profile, params, update)
     written = write_quantized(found, args.output)
-    accuracies = {}
-    if data is not None:
-        from simulator.npu import exact_device, simulate
-        from simulator.quantizing import float_top1
-
-        announce_compilation()
-        accuracies["float"] = float_top1(graph, data, params)
-        result = simulate(written, exact_device(), data)
-        assert result.accuracy is not None
-        accuracies["quantized"] = result.accuracy.top1
+    accuracies = _accuracies(graph, written, data, params)
     report = quantization_report(found, accuracies)
     tell(args.json, quantization_to_dict(found, scheme, accuracies), f"{report}\n{args.output}")
     return _OK
@@ -60,8 +54,7 @@ def quantize(args: argparse.Namespace) -> int:
 def methods(args: argparse.Namespace) -> int:
     from simulator.explore.methods import Samples, compare_methods, methods_named
     from simulator.files import check_target
-    from simulator.hwconfig import load_device
-    from simulator.quantization.scheme import Scheme
+    from simulator.hwconfig import load_device, with_array
     from simulator.quantizing import input_params, load_float_model
     from simulator.report.methods import methods_table, methods_to_dict
     from simulator.workload import load_dataset, load_samples
@@ -69,12 +62,10 @@ def methods(args: argparse.Namespace) -> int:
     at_least_one("--samples", args.samples)
     check_target(args.json)
     chosen = methods_named(args.methods.split(",") if args.methods else [])
-    base = Scheme(
-        limits=args.limits, activation_limits=args.activation_limits, scale=args.scale,
-        equalize=args.equalize, rounding="adaround" if args.adaround else "nearest",
-        correct_bias=args.correct_bias, seed=args.seed,
-    )  # fmt: skip
+    base = _base(args)
     devices = [load_device(name) for name in args.device]
+    if args.precision_scaling is not None:
+        devices = [with_array(d, precision_scaling=args.precision_scaling) for d in devices]
     x, graph = load_samples(args.calibrate), load_float_model(args.model)
     if args.data is None:
         raise UsageError("--data", "missing", "a labelled set to score on")
@@ -89,20 +80,84 @@ def methods(args: argparse.Namespace) -> int:
     return _OK
 
 
-def _scheme(args: argparse.Namespace) -> Scheme:
+def mixed(args: argparse.Namespace) -> int:
+    from dataclasses import asdict
+
+    from simulator.explore.mixed import LIMITS, Request, choose_bits
+    from simulator.exporters import profile_of
+    from simulator.files import check_target
+    from simulator.hwconfig import load_device
+    from simulator.quantizing import input_params, load_float_model, write_quantized
+    from simulator.report.machine_readable import about
+    from simulator.report.methods import mixed_report
+    from simulator.workload import load_dataset, load_samples
+
+    at_least_one("--samples", args.samples)
+    check_target(args.json)
+    profile, device = profile_of(args.output), load_device(args.device)
+    x = load_samples(args.calibrate)[: args.samples]
+    data = load_dataset(args.data) if args.data else None
+    graph = load_float_model(args.model)
+    params = input_params(x, args.input_scale, args.input_zero_point, _like(args))
+    limits = {name: getattr(args, name) for name in LIMITS if getattr(args, name) is not None}
+    request = Request(_widths(args.bits), limits, _base(args), profile, params)
+    announce_compilation()
+    with progress(len(request.bits) + 1, graph.name, "step") as update:
+        made, found = choose_bits(graph, x, device, request, update)
+    written = write_quantized(made, args.output)
+    accuracies = _accuracies(graph, written, data, params)
+    lines = [mixed_report(found)]
+    lines += [f"{100 * top1:.2f} % top-1, {what}" for what, top1 in accuracies.items()]
+    content = {**about(1, graph.name, device), **asdict(found), "top1": accuracies}
+    tell(args.json, content, "\n".join([*lines, args.output]))
+    return _OK
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError("--bits", repr(text), "numbers with commas: 2,4,8")
+    return tuple(int(part) for part in parts)
+
+
+def _accuracies(
+    graph: Graph, written: Graph, data: Dataset | None, params: QuantParams | None
+) -> dict[str, float]:
+    """Top-1 of the float model and of what was read back from the file."""
+    if data is None:
+        return {}
+    from simulator.npu import exact_device, simulate
+    from simulator.quantizing import float_top1, input_rule
+
+    announce_compilation()
+    result = simulate(written, exact_device(), data, inputs=input_rule(written, data.x))
+    assert result.accuracy is not None
+    return {"float": float_top1(graph, data, params), "quantized": result.accuracy.top1}
+
+
+def _base(args: argparse.Namespace) -> Scheme:
+    """What is told of a scheme whatever its quantizer and its bits."""
     from simulator.quantization.scheme import Scheme
 
+    return Scheme(
+        limits=args.limits, activation_limits=args.activation_limits, scale=args.scale,
+        equalize=args.equalize, rounding="adaround" if args.adaround else "nearest",
+        correct_bias=args.correct_bias, seed=args.seed,
+    )  # fmt: skip
+
+
+def _scheme(args: argparse.Namespace) -> Scheme:
     layer_bits = {}
     for text in args.layer or ():
         name, _, bits = text.rpartition("=")
         if not name or not bits.isdecimal():
             raise UsageError("--layer", repr(text), "NAME=BITS")
         layer_bits[name] = int(bits)
-    return Scheme(
-        args.scheme, args.weights, args.per, args.limits, args.scale, args.activation_limits,
-        args.edges, layer_bits, args.group, args.vector, args.equalize,
-        "adaround" if args.adaround else "nearest", args.correct_bias, args.seed,
-    )  # fmt: skip
+    settings = {
+        "weights": args.scheme, "bits": args.weights, "per": args.per, "edge_bits": args.edges,
+        "layer_bits": layer_bits, "group": args.group, "vector": args.vector,
+    }  # fmt: skip
+    return replace(_base(args), **settings)
 
 
 def _like(args: argparse.Namespace) -> Graph | None:
@@ -158,10 +213,32 @@ def add_methods(methods: argparse.ArgumentParser) -> None:
         required=True,
         help="one or several; each gets what a method asks for",
     )
+    methods.add_argument(
+        "--precision-scaling", choices=["none", "fused", "bit_serial"],
+        help="what PEs do with narrower operands, in place of what the devices' do",
+    )  # fmt: skip
     methods.add_argument("--methods", metavar="NAMES", help="with commas between; default: all")
     add_calibration(methods)
     methods.add_argument("--markdown", action="store_true", help="the table as Markdown")
     methods.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+
+
+def add_mixed(mixed: argparse.ArgumentParser) -> None:
+    mixed.add_argument("model", help="a float32 .tflite or .onnx file")
+    mixed.add_argument("--device", required=True, help="what costs are counted on")
+    mixed.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="a .tflite or .onnx file to write"
+    )
+    mixed.add_argument(
+        "--bits", default="2,3,4,6,8", metavar="LIST", help="to choose from; default: %(default)s"
+    )
+    for name in ("latency", "energy", "size"):
+        mixed.add_argument(
+            f"--{name}", type=float, metavar="PART",
+            help="at most this part of what the most bits for every layer take",
+        )  # fmt: skip
+    add_calibration(mixed)
+    mixed.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:

@@ -99,6 +99,12 @@ def read_back(content: bytes, name: str) -> Graph:
         return load_graph(path)
 
 
+def input_rule(graph: Graph, x: np.ndarray) -> str:
+    """How samples ``x``, as a model was calibrated with, become codes of its quantized form."""
+    unsigned = x.dtype == np.int8 and graph.spec(graph.inputs[0]).dtype == "u8"
+    return "unsigned" if unsigned else "auto"
+
+
 def float_top1(graph: Graph, data: Dataset, params: QuantParams | None, offset: int = 0) -> float:
     """The share of samples whose class is the largest output of float ``graph``."""
     right = 0

@@ -174,6 +174,30 @@ class MethodRow:
 
 
 @dataclass(frozen=True)
+class MixedLayer:
+    """Bits of one layer: what it loses alone in so many, and what it costs."""
+
+    name: str
+    bits: int
+    loss: float
+    cycles: float
+    energy_pj: float
+    weight_bytes: float
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """Bits for each layer. ``parts``: latency, energy and size of the whole, as parts of what the most bits
+    for every layer take; ``within``: whether they keep to ``limits``."""
+
+    device: str
+    limits: dict[str, float]
+    parts: dict[str, float]
+    layers: tuple[MixedLayer, ...]
+    within: bool
+
+
+@dataclass(frozen=True)
 class ScalingPoint:
     """A model on so many cores, both ways of using them.
 

@@ -24,7 +24,8 @@ _CHECKED = 1 << 20  # numbers at a time
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the catalogue; ``url`` is empty for a model that ships with the package."""
+    """One model of the catalogue; ``url`` is empty for a model that ships with the package. ``data``:
+    labelled images that ship with it, ``samples``: others, without labels."""
 
     name: str
     title: str
@@ -33,6 +34,7 @@ class Entry:
     sha256: str
     licence: str
     data: str
+    samples: str = ""
 
 
 @cache
@@ -157,10 +159,11 @@ _DAMAGED = (
 
 
 def load_samples(name_or_path: str | Path) -> np.ndarray:
-    """Unlabelled samples (samples, ...): array x of an ``.npz`` file, an ``.npy`` file, or those of the
-    data set of a model by its name."""
+    """Unlabelled samples (samples, ...): array x of an ``.npz`` file, an ``.npy`` file, or those that ship
+    with a model, by its name."""
     entry = catalogue().get(str(name_or_path))
-    path = data_folder("workloads") / entry.data if entry and entry.data else Path(name_or_path)
+    shipped = (entry.samples or entry.data) if entry else ""
+    path = data_folder("workloads") / shipped if shipped else Path(name_or_path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "no such file or data set"
         raise DataError(str(name_or_path), problem, "an .npz file with x, or an .npy file")

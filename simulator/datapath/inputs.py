@@ -9,7 +9,7 @@ from simulator.program.program import Placement
 
 RULES = {
     "auto": "codes if the types are equal; pixels if x is uint8, the input int8 with zero point -128; "
-    "unsigned if x is int8, the input uint8; real if x is float; otherwise an error",
+    "real if x is float; otherwise an error",
     "codes": "x holds the input's codes already",
     "pixels": "uint8 pixels to int8: x - 128",
     "unsigned": "int8 codes to uint8: x + 128",
@@ -30,8 +30,6 @@ def choose_rule(x: np.ndarray, place: Placement, rule: str, where: str) -> str:
     zero_point = place.quantization.zero_point if place.quantization else 0
     if x.dtype == np.uint8 and place.spec.dtype == "i8" and zero_point == -128:
         return "pixels"
-    if x.dtype == np.int8 and place.spec.dtype == "u8":
-        return "unsigned"
     raise DataError(
         where,
         f"no stated rule brings {x.dtype} to input {place.name!r} ({place.spec.dtype}, zero point "

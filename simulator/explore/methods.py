@@ -19,7 +19,7 @@ from simulator.npu import exact_device, simulate
 from simulator.program.commands import Host, Matmul
 from simulator.program.traffic import weight_bytes
 from simulator.quantization.scheme import Scheme
-from simulator.quantizing import float_top1, quantize_graph
+from simulator.quantizing import float_top1, input_rule, quantize_graph
 from simulator.result import MethodCost, MethodRow, Result
 from simulator.tensor import QuantParams
 from simulator.workload import Dataset
@@ -112,15 +112,23 @@ def _row(
     graph: Graph, samples: Samples, devices: Sequence[Device], method: Method, scheme: Scheme
 ) -> MethodRow:
     made = quantize_graph(graph, samples.calibration, scheme, _PROFILE, samples.params).graph
-    scored = simulate(made, exact_device(), samples.scored, label_offset=samples.label_offset)
+    scored = simulate(
+        made, exact_device(), samples.scored, inputs=input_rule(made, samples.scored.x),
+        label_offset=samples.label_offset,
+    )  # fmt: skip
     assert scored.accuracy is not None
-    costs = tuple(
-        _cost(simulate(made, with_array(device, **method.array) if method.array else device))
-        for device in devices
-    )
+    costs = tuple(_cost(simulate(made, with_hardware(device, method))) for device in devices)
     return MethodRow(
         method.name, method.words, scheme.bits, method.hardware, scored.accuracy.top1, costs
     )
+
+
+def with_hardware(device: Device, method: Method) -> Device:
+    """``device`` with what ``method`` asks of its array; PEs that shift do not split besides."""
+    if not method.array:
+        return device
+    plain = {"precision_scaling": "none", "fused_from_bits": 2}
+    return with_array(device, **(plain if "multiplier" in method.array else {}), **method.array)
 
 
 def _cost(result: Result) -> MethodCost:

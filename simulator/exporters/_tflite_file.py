@@ -30,6 +30,7 @@ LAST_DEPRECATED_CODE = 127
 TENSOR_TYPES: dict[str, int] = {
     "int4": tflite.TensorType.INT4,
     "int8": tflite.TensorType.INT8,
+    "float32": tflite.TensorType.FLOAT32,
     "int32": tflite.TensorType.INT32,
 }
 
@@ -94,6 +95,10 @@ class ModelWriter:
     def add_activation(self, name: str, shape: Sequence[int], quantization: Quantization) -> int:
         """Add an int8 tensor that is computed at run time; return its index."""
         return self._add(_Tensor(name, tuple(shape), "int8", quantization, None))
+
+    def add_real_activation(self, name: str, shape: Sequence[int]) -> int:
+        """Add a float32 tensor that is computed at run time; return its index."""
+        return self._add(_Tensor(name, tuple(shape), "float32", None, None))
 
     def add_constant(
         self, name: str, values: npt.NDArray[Any], quantization: Quantization | None = None

@@ -32,7 +32,7 @@ from simulator.program.program import Placement, Program, StreamBuffer, constant
 from simulator.program.verify import verify_program
 from simulator.tensor import QuantParams, TensorSpec
 
-_HEADER = "npusim program 3"
+_HEADER = "npusim program 4"
 _COMMANDS: dict[str, type] = {"matmul": Matmul, "vector": Vector, "move": Move}
 # Fields that are themselves records, by field name.
 _RECORDS: dict[str, Any] = {

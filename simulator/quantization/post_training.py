@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.errors import DataError
+from simulator.errors import DataError, UsageError
 from simulator.graph import Graph, GraphTensor, Node
 from simulator.quantization.adaround import Moments, adaround, moments
 from simulator.quantization.calibration import activation_params
@@ -77,6 +77,10 @@ def _layers(
 ) -> dict[str, LayerWeights]:
     """Every product in order, fitted to inputs as the layers before it give them once quantized."""
     products = [node for node in graph.nodes if node.operator in PRODUCTS]
+    known = [node.outputs[0] for node in products]
+    for name in scheme.layer_bits:
+        if name not in known:
+            raise UsageError("layer bits", f"there is no layer {name!r}", ", ".join(known))
     edges = {products[0].name, products[-1].name} if products else set()
     fitted = scheme.rounding == "adaround" or scheme.correct_bias
     if not fitted:

@@ -9,8 +9,8 @@ from typing import Any
 from tabulate import tabulate
 
 from simulator.npu import versions
-from simulator.report.text import quantity, size
-from simulator.result import MethodRow
+from simulator.report.text import quantity, short_name, size
+from simulator.result import MethodRow, MixedPrecision
 
 SCHEMA_VERSION = 1
 
@@ -44,3 +44,24 @@ def methods_to_dict(rows: Sequence[MethodRow], model: str, dataset: str) -> dict
         "schema_version": SCHEMA_VERSION, "versions": versions(), "model": model, "dataset": dataset,
         "rows": [asdict(row) for row in rows],
     }  # fmt: skip
+
+
+def mixed_report(found: MixedPrecision) -> str:
+    """Bits of each layer with what they cost, and how the whole stands to its limits."""
+    rows = [
+        [
+            short_name(row.name), str(row.bits), f"{row.loss:.3g}", f"{row.cycles:,.0f}",
+            quantity(1e-12 * row.energy_pj, "J"), size(int(row.weight_bytes)),
+        ]
+        for row in found.layers
+    ]  # fmt: skip
+    headers = ["layer", "bits", "loss alone", "cycles", "energy", "weights"]
+    table = tabulate(rows, headers, disable_numparse=True, colalign=("left", *("right",) * 5))
+    lines = [table, "", f"on {found.device}, of what the most bits for every layer take:"]
+    for name, part in found.parts.items():
+        limit = found.limits.get(name)
+        asked = "" if limit is None else f", at most {100 * limit:.1f} % asked for"
+        lines.append(f"{name:<9} {100 * part:.1f} %{asked}")
+    if not found.within:
+        lines.append("No choice that was tried keeps to all limits; this is the last.")
+    return "\n".join(lines)

@@ -58,7 +58,7 @@ def test_a_line_says_what_the_machine_is_told() -> None:
 
 
 BROKEN = [
-    pytest.param("npusim program 3", "npusim program 9", "starts with 'npusim program 9'", id="header"),
+    pytest.param("npusim program 4", "npusim program 9", "starts with 'npusim program 9'", id="header"),
     pytest.param('role="ifmap"', "role=", "value of 'role'", id="no value"),
     pytest.param("\nbuffer ", "\nbuffet ", "line of kind 'buffet'", id="unknown kind"),
     pytest.param(" first=-1 last=0 ", " first=-1 ", "tensor line: ", id="missing key"),

@@ -27,6 +27,7 @@ from simulator.quantizers import quantizer, quantizer_names
 from simulator.quantizing import (
     float_top1,
     input_params,
+    input_rule,
     load_float_model,
     quantize_graph,
     real_samples,
@@ -379,7 +380,10 @@ def test_mlperf_tiny_in_8_bits_is_as_good_as_the_official_files(name: str, suffi
     scheme = Scheme(limits="mse", activation_limits="mse")
     found = quantize_graph(graph, x[-200:], scheme, profile, params)
     scored = Dataset(file, x[:-200], y[:-200])
-    ours, theirs = (simulate(g, exact_device(), scored).accuracy for g in (found.graph, official))
+    ours, theirs = (
+        simulate(g, exact_device(), scored, inputs=input_rule(g, x)).accuracy
+        for g in (found.graph, official)
+    )
     assert ours is not None
     assert theirs is not None
     assert ours.top1 >= theirs.top1 - 0.005

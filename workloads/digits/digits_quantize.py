@@ -76,19 +76,21 @@ def quantize_weights(
 
 
 class Exporter:
-    """Writes the quantized operators of GRAPH one by one into a model."""
+    """Writes the operators of GRAPH one by one into a model."""
 
-    def __init__(self, net: DigitsNet, images: Images) -> None:
+    def __init__(self, net: DigitsNet, images: Images, *, quantized: bool = True) -> None:
         """Take a folded network and the images to calibrate its activations on."""
         self._net = net
-        self._writer = ModelWriter("main", "int8 classifier of handwritten digits")
-        self._chosen = calibrate(net, images)
+        kind = "int8" if quantized else "float32"
+        self._writer = ModelWriter("main", f"{kind} classifier of handwritten digits")
+        self._chosen = calibrate(net, images) if quantized else {}
         self._shapes = activation_shapes(net, images[:1])
-        self._tensors = {
-            "image": self._writer.add_activation(
-                "image", self._shapes["image"], self._chosen["image"]
-            )
-        }
+        self._tensors = {"image": self._activation("image", "image")}
+
+    def _activation(self, name: str, layer: str) -> int:
+        if not self._chosen:
+            return self._writer.add_real_activation(name, self._shapes[layer])
+        return self._writer.add_activation(name, self._shapes[layer], self._chosen[layer])
 
     def run(self) -> bytes:
         """Export the whole graph and return the file's bytes."""
@@ -119,24 +121,28 @@ class Exporter:
         else:
             fields["FusedActivationFunction"] = RELU if layer.relu else NONE
         name = f"{layer.name}/{'Relu' if layer.relu else suffix}"
-        output = self._writer.add_activation(
-            name, self._shapes[layer.name], self._chosen[layer.name]
+        output = self._activation(name, layer.name)
+        self._writer.add_operator(
+            layer.op, version if self._chosen else 1, inputs, [output], options, fields
         )
-        self._writer.add_operator(layer.op, version, inputs, [output], options, fields)
         self._tensors[layer.name] = output
 
     def _constants(self, layer: Layer) -> list[int]:
-        """Add a layer's int8 weights and int32 bias; return their tensor indices."""
+        """Add a layer's weights and bias; return their tensor indices."""
         module: Any = self._net.weighted[layer.name]
-        weights = module.weight.detach().numpy()
+        weights, axis = module.weight.detach().numpy(), None
         # torch keeps (out, in / groups, h, w); TFLite wants OHWI, and 1HWC for depthwise.
         if layer.op == OPS.CONV_2D:
-            codes, quantization = quantize_weights(weights.transpose(0, 2, 3, 1), axis=0)
+            weights, axis = weights.transpose(0, 2, 3, 1), 0
         elif layer.op == OPS.DEPTHWISE_CONV_2D:
-            codes, quantization = quantize_weights(weights.transpose(1, 2, 3, 0), axis=3)
-        else:
-            # A single scale, as in the int8 FULLY_CONNECTED that every runtime knows.
-            codes, quantization = quantize_weights(weights, axis=None)
+            weights, axis = weights.transpose(1, 2, 3, 0), 3
+        if not self._chosen:
+            return [
+                self._writer.add_constant(f"{layer.name}/weights", weights),
+                self._writer.add_constant(f"{layer.name}/bias", module.bias.detach().numpy()),
+            ]
+        # FULLY_CONNECTED has a single scale, which every runtime knows.
+        codes, quantization = quantize_weights(weights, axis)
         # A bias is added to the raw accumulator, so it has to be in the accumulator's unit.
         bias_scale = self._chosen[layer.inputs[0]].scale * quantization.scale
         bias = np.round(module.bias.detach().numpy() / bias_scale).astype(np.int32)

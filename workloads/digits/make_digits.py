@@ -25,6 +25,7 @@ SEED = 20240607
 IMAGE_SIZE = 28
 TEST_PER_CLASS = 100
 CALIBRATION_IMAGES = 1000
+SHIPPED_IMAGES = 200
 
 
 def load_split() -> tuple[Images, Labels, Images, Labels]:
@@ -73,25 +74,30 @@ def report_file(path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Make the int8 digits model and its test set.")
+    parser = argparse.ArgumentParser(description="Make the digits models and their images.")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="target folder")
     out: Path = parser.parse_args().out
 
     train_images, train_labels, test_images, test_labels = load_split()
     net = train(train_images, train_labels, SEED)
     fold_batch_norm(net)
-    model = Exporter(net, train_images[:CALIBRATION_IMAGES]).run()
+    calibration = train_images[:CALIBRATION_IMAGES]
+    model = Exporter(net, calibration).run()
+    real = Exporter(net, calibration, quantized=False).run()
 
     out.mkdir(parents=True, exist_ok=True)
     model_path, test_path = out / "digits_int8.tflite", out / "digits_test.npz"
+    real_path, samples_path = out / "digits_float.tflite", out / "digits_calibration.npz"
     model_path.write_bytes(model)
+    real_path.write_bytes(real)
     np.savez_compressed(test_path, x=test_images, y=test_labels)
+    np.savez_compressed(samples_path, x=train_images[:SHIPPED_IMAGES])
 
     print(f"MACs per image: {count_macs(activation_shapes(net, test_images[:1]))}")
     print(f"float accuracy: {float_accuracy(net, test_images, test_labels):.4f}")
     print(f"int8 accuracy (LiteRT): {int8_accuracy(model, test_images, test_labels):.4f}")
-    report_file(model_path)
-    report_file(test_path)
+    for path in (model_path, real_path, test_path, samples_path):
+        report_file(path)
 
 
 if __name__ == "__main__":

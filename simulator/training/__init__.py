@@ -1,0 +1,1 @@
+"""Quantization-aware training, on PyTorch (extra ``train``)."""

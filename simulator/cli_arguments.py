@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from simulator.cli_quantize import add_methods, add_mixed, add_quantize
+from simulator.cli_quantize import add_methods, add_mixed, add_quantize, add_train
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,6 +69,9 @@ def parser() -> argparse.ArgumentParser:
     ))  # fmt: skip
     add_mixed(commands.add_parser(
         "mixed", help="bits for each layer of a float model, within limits that a device sets"
+    ))  # fmt: skip
+    add_train(commands.add_parser(
+        "train", help="train a float model on what its quantized file computes"
     ))  # fmt: skip
     quantizers = commands.add_parser("quantizers", help="list quantizers and rules for clipping")
     quantizers.add_argument("--markdown", action="store_true", help="the table as Markdown")

@@ -113,6 +113,46 @@ def mixed(args: argparse.Namespace) -> int:
     return _OK
 
 
+def train(args: argparse.Namespace) -> int:
+    try:
+        from simulator.training.train import Lesson, Training, train
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise UsageError(
+            "training", "the package torch is not installed", "pip install 'npusim[train]'"
+        ) from None
+    from pathlib import Path
+
+    from simulator.exporters import profile_of
+    from simulator.importers._check import check_graph
+    from simulator.quantizing import input_params, load_float_model, real_samples, write_graph
+    from simulator.report.quantization import training_report
+    from simulator.training.network import PROFILE
+    from simulator.training.weights import Remedies
+    from simulator.workload import load_dataset
+
+    if profile_of(args.output) != PROFILE:
+        raise UsageError(args.output, "is trained in another arithmetic", "an .onnx file")
+    how = Training(
+        args.method, args.weights, args.per, args.activations, args.edges, args.epochs, args.batch,
+        args.learning_rate, seed=args.seed,
+        remedies=Remedies(
+            not args.no_outlier_mask, not args.no_second_moment, args.stable, args.rounding
+        ),
+    )  # fmt: skip
+    graph, data = load_float_model(args.model), load_dataset(args.data)
+    test = load_dataset(args.test) if args.test else None
+    params = input_params(data.x, args.input_scale, args.input_zero_point, _like(args))
+    lesson = Lesson(real_samples(data.x, params), data.y, params)
+    with progress(how.epochs, graph.name, "epoch") as update:
+        net = train(graph, lesson, how, update, Path(args.resume) if args.resume else None)
+    written = write_graph(check_graph(net.quantized()), args.output)
+    accuracies = _accuracies(graph, written, test, params)
+    print(f"{training_report(net.quantized(), how.method, accuracies)}\n{args.output}")
+    return _OK
+
+
 def _widths(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isdecimal() for part in parts):
@@ -239,6 +279,51 @@ def add_mixed(mixed: argparse.ArgumentParser) -> None:
         )  # fmt: skip
     add_calibration(mixed)
     mixed.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+
+
+def add_train(train: argparse.ArgumentParser) -> None:
+    train.add_argument("model", help="a float32 .tflite or .onnx file")
+    train.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="an .onnx file to write"
+    )
+    train.add_argument(
+        "--data", required=True, help="labelled set to train on: an .npz with x and y"
+    )
+    train.add_argument("--test", metavar="DATA", help="labelled set to score on")
+    train.add_argument(
+        "--method", default="lsq", metavar="NAME",
+        help="lsq, dorefa, tqt, msqe, gradient, binary, ternary; default: %(default)s",
+    )  # fmt: skip
+    train.add_argument(
+        "--weights", type=int, default=4, metavar="BITS", help="default: %(default)s"
+    )
+    train.add_argument(
+        "--activations", default="lsq", metavar="NAME",
+        help="their scales: static, lsq, pact, tqt; default: %(default)s",
+    )  # fmt: skip
+    train.add_argument("--per", choices=["channel", "tensor"], default="channel")
+    train.add_argument(
+        "--edges",
+        type=int,
+        default=8,
+        metavar="BITS",
+        help="of the first and last layer; default: 8",
+    )
+    train.add_argument("--epochs", type=int, default=10, metavar="N", help="default: %(default)s")
+    train.add_argument("--batch", type=int, default=64, metavar="N", help="default: %(default)s")
+    train.add_argument("--learning-rate", type=float, default=1e-3, metavar="R")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--rounding", default="msqe", metavar="NAME",
+        help="of method gradient's exponents: ceil, nearest, msqe; default: %(default)s",
+    )  # fmt: skip
+    train.add_argument("--no-outlier-mask", action="store_true", help="of msqe and gradient")
+    train.add_argument("--no-second-moment", action="store_true", help="likewise")
+    train.add_argument("--stable", action="store_true", help="likewise: exponents stay at last")
+    train.add_argument("--input-scale", type=float, metavar="S", help="as of npusim quantize")
+    train.add_argument("--input-zero-point", type=int, metavar="Z")
+    train.add_argument("--input-like", metavar="MODEL")
+    train.add_argument("--resume", metavar="FILE", help="keeps the state; goes on from it")
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:

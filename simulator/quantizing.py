@@ -81,12 +81,17 @@ def quantize_graph(
 
 def write_quantized(found: PostTraining, path: str | Path) -> Graph:
     """Write the model to ``path``; the graph that is read from what was written, before it is there."""
-    if profile_of(path) != found.graph.profile:
-        raise UsageError(str(path), f"a model in profile {found.graph.profile}", "its suffix")
-    content = model_bytes(found.graph)
-    graph = read_back(content, Path(path).name)
+    return write_graph(found.graph, path)
+
+
+def write_graph(graph: Graph, path: str | Path) -> Graph:
+    """Likewise of a quantized graph."""
+    if profile_of(path) != graph.profile:
+        raise UsageError(str(path), f"a model in profile {graph.profile}", "its suffix")
+    content = model_bytes(graph)
+    read = read_back(content, Path(path).name)
     write_bytes(Path(path), content)
-    return graph
+    return read
 
 
 def read_back(content: bytes, name: str) -> Graph:

@@ -33,7 +33,7 @@ def activation_params(
     codes between share one range.
     """
     kept = _values(graph, x, progress)
-    leader = _classes(graph)
+    leader = shared_ranges(graph)
     found: dict[str, QuantParams] = {}
     if given is not None:
         found[leader[graph.inputs[0]]] = given
@@ -66,7 +66,7 @@ def _values(
     return {name: np.concatenate(parts) for name, parts in kept.items()}
 
 
-def _classes(graph: Graph) -> dict[str, str]:
+def shared_ranges(graph: Graph) -> dict[str, str]:
     """Tensor -> one of those it shares its range with."""
     leader = {n: n for n in (*graph.inputs, *(node.outputs[0] for node in graph.nodes))}
 

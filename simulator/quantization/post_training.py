@@ -124,10 +124,10 @@ def _nearest(graph: Graph, node: Node, scheme: Scheme, edge: bool) -> LayerWeigh
     chosen, setting = scheme.of_layer(node.outputs[0], node.operator, channels, edge, axis)
     found = quantize(chosen, values, setting)
     bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] else None
-    return LayerWeights(node, chosen, found, bias, _relative_error(values, found))
+    return LayerWeights(node, chosen, found, bias, relative_error(values, found))
 
 
-def _relative_error(values: np.ndarray, found: Quantized) -> float:
+def relative_error(values: np.ndarray, found: Quantized) -> float:
     total = float((values.astype(np.float64) ** 2).sum())
     return float(((found.real - values) ** 2).sum()) / total if total > 0 else 0.0
 
@@ -155,7 +155,7 @@ def _rounded(
     shape = (values.shape[axis], *values.shape[:axis], *values.shape[axis + 1 :])
     whole = np.ascontiguousarray(np.moveaxis(rounded.reshape(shape), 0, axis))
     new = replace(found, levels=whole)
-    return replace(layer, weights=new, error=_relative_error(values, new))
+    return replace(layer, weights=new, error=relative_error(values, new))
 
 
 def _moments(graph: Graph, node: Node, exact: np.ndarray, given: np.ndarray) -> Moments:

@@ -7,7 +7,9 @@ from typing import Any
 
 from tabulate import tabulate
 
+from simulator.graph import Graph
 from simulator.npu import versions
+from simulator.quantization.equalization import PRODUCTS
 from simulator.quantization.post_training import LayerWeights, PostTraining
 from simulator.quantization.scheme import Scheme
 from simulator.report.text import short_name, size
@@ -43,6 +45,20 @@ def quantization_report(found: PostTraining, accuracies: dict[str, float]) -> st
         tabulate(rows, headers, disable_numparse=True, colalign=("left",) * 3 + ("right",) * 4), "",
         f"weights   {size(total)} ({size(before)} in float32: {before / total:.1f} times smaller)",
     ]  # fmt: skip
+    lines += [f"accuracy  {100 * top1:.2f} % top-1, {what}" for what, top1 in accuracies.items()]
+    return "\n".join(lines)
+
+
+def training_report(graph: Graph, method: str, accuracies: dict[str, float]) -> str:
+    """What a trained model's weights take, and what it scores."""
+    bits = elements = 0
+    for node in graph.nodes:
+        if node.operator in PRODUCTS:
+            tensor = graph.tensors[node.inputs[1]]
+            plain = tensor.spec.elements * tensor.spec.bits
+            bits += tensor.coding.stored_bits(tensor.spec.shape) if tensor.coding else plain
+            elements += tensor.spec.elements
+    lines = [f"trained   {method}, {bits / elements:.2f} bits a weight, {size(-(-bits // 8))}"]
     lines += [f"accuracy  {100 * top1:.2f} % top-1, {what}" for what, top1 in accuracies.items()]
     return "\n".join(lines)
 

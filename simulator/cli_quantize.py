@@ -140,6 +140,7 @@ def train(args: argparse.Namespace) -> int:
         remedies=Remedies(
             not args.no_outlier_mask, not args.no_second_moment, args.stable, args.rounding
         ),
+        norms="trained" if args.train_norms else "folded",
     )  # fmt: skip
     graph, data = load_float_model(args.model), load_dataset(args.data)
     test = load_dataset(args.test) if args.test else None
@@ -320,6 +321,10 @@ def add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--no-outlier-mask", action="store_true", help="of msqe and gradient")
     train.add_argument("--no-second-moment", action="store_true", help="likewise")
     train.add_argument("--stable", action="store_true", help="likewise: exponents stay at last")
+    train.add_argument(
+        "--train-norms", action="store_true",
+        help="fold batch norms anew in every step, for the first half of all epochs",
+    )  # fmt: skip
     train.add_argument("--input-scale", type=float, metavar="S", help="as of npusim quantize")
     train.add_argument("--input-zero-point", type=int, metavar="Z")
     train.add_argument("--input-like", metavar="MODEL")

@@ -25,6 +25,30 @@ def output_axis(node: Node) -> int:
     return 3 if node.operator == "depthwise_conv_2d" else 0
 
 
+class Norm(NamedTuple):
+    """A batch norm, and the weights and bias of the product before it, as they are without it."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    gain: np.ndarray
+    beta: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+    epsilon: float
+
+
+def norms_of(graph: Graph) -> dict[str, Norm]:
+    """The batch norms of ``graph`` by name, which is that of the folded product."""
+    found = {}
+    for norm in (n for n in graph.nodes if n.operator == "batch_normalization"):
+        maker = next(n for n in graph.nodes if norm.inputs[0] in n.outputs)
+        weights, name = graph.constants[maker.inputs[1]], (*maker.inputs, "")[2]
+        numbers = [graph.constants[n] for n in norm.inputs[1:]]
+        bias = graph.constants[name] if name else np.zeros_like(numbers[0])
+        found[norm.name] = Norm(weights, bias, *numbers, norm.real("epsilon"))
+    return found
+
+
 def fold_batch_norms(graph: Graph) -> Graph:
     """Every batch norm in the weights and bias of the product before it (``W' = g W / sqrt(var + eps)``,
     ``b' = g (b - mean) / sqrt(var + eps) + beta``)."""

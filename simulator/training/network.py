@@ -8,6 +8,7 @@ So there is no gap between what is trained and what a device runs: tests compare
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,42 +19,91 @@ from torch.nn import functional
 from simulator.errors import ModelError, UsageError
 from simulator.graph import Graph, Node
 from simulator.quantization.calibration import shared_ranges
-from simulator.quantization.equalization import PRODUCTS, output_axis
+from simulator.quantization.equalization import PRODUCTS, Norm, output_axis
 from simulator.quantization.post_training import LayerWeights, assemble, relative_error
 from simulator.quantizers import Quantized
 from simulator.tensor import QuantParams
 from simulator.training.activations import LEVELS, Activation
-from simulator.training.rounding import rounded
+from simulator.training.rounding import per_channel, rounded
 from simulator.training.weights import METHODS, WeightQuantizer
 
 PROFILE = "onnxruntime"
 _EXACT = 1 << 24  # of integers in float32
+_MOMENTUM = 0.1  # of running means, what the newest batch counts
 _ENDS = {"RELU": (0.0, None), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 
 
+class BatchNorm(nn.Module):
+    """A batch norm that is folded into its product in every step, before weights are quantized.
+
+    While it is trained its statistics are those of the batch, measured on unquantized weights, and running
+    means of them are kept (the batch statistics folding of QKeras' ``qconv2d_batchnorm.py``); from
+    :meth:`freeze` on, and outside of training, they are the running means, as in the file that is written.
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    def __init__(self, norm: Norm) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.from_numpy(norm.gain.copy()))
+        self.beta = nn.Parameter(torch.from_numpy(norm.beta.copy()))
+        self.register_buffer("mean", torch.from_numpy(norm.mean.copy()))
+        self.register_buffer("variance", torch.from_numpy(norm.variance.copy()))
+        self.epsilon, self.frozen = norm.epsilon, False
+
+    def freeze(self) -> None:
+        self.frozen = True
+
+    def statistics(self, sums: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+        """(mean, variance) of each channel; ``sums`` computes what the norm would be given."""
+        if self.frozen or not self.training:
+            return self.mean, self.variance
+        made = sums().flatten(0, -2)
+        mean, variance = made.mean(dim=0), made.var(dim=0, unbiased=False)
+        for kept, seen in ((self.mean, mean), (self.variance, variance)):
+            kept.lerp_(seen.detach(), _MOMENTUM)
+        return mean, variance
+
+
 class Product(nn.Module):
-    """Weights and bias of one product, and the quantizer of its weights."""
+    """Weights and bias of one product, a batch norm behind it if there is one, and the quantizer of its
+    weights."""
 
     def __init__(
-        self, node: Node, weights: np.ndarray, bias: np.ndarray | None, quantizer: WeightQuantizer
-    ) -> None:
+        self, node: Node, weights: np.ndarray, bias: np.ndarray | None, quantizer: WeightQuantizer,
+        norm: Norm | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.node = node
         self.weights = nn.Parameter(torch.from_numpy(weights.copy()))
         self.bias = nn.Parameter(torch.from_numpy(bias.copy())) if bias is not None else None
         self.quantizer = quantizer
+        self.norm = BatchNorm(norm) if norm is not None else None
+
+    def folded(self, sums: Callable[[], Tensor]) -> tuple[Tensor, Tensor | None]:
+        """Weights and bias with the norm in them; ``sums``: what the product makes of real numbers."""
+        if self.norm is None or self.bias is None:
+            return self.weights, self.bias
+        mean, variance = self.norm.statistics(sums)
+        factor = self.norm.gain / torch.sqrt(variance + self.norm.epsilon)
+        rank, axis = self.weights.dim(), output_axis(self.node)
+        weights = self.weights * per_channel(factor, rank, axis)
+        return weights, (self.bias - mean) * factor + self.norm.beta
 
 
 class QuantizedNetwork(nn.Module):
     """``graph``: float32, norms folded. ``params``: int8 parameters of its tensors, as calibrated.
 
-    ``make``: the quantizer of a layer's weights, given the layer and them. Tensors of ``fixed`` keep their
-    parameters; others are trained by ``activations``.
+    ``make``: the quantizer of a layer's weights, given the layer and them. Activations are trained by
+    ``activations``, but for those of the input and of a softmax. ``norms``: batch norms that are folded
+    into layers of that name, but are trained on.
     """
 
     def __init__(
         self, graph: Graph, params: Mapping[str, QuantParams],
         make: Callable[[Node, Tensor], WeightQuantizer], activations: str = "static",
+        norms: Mapping[str, Norm] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         super().__init__()
         self.graph = graph
@@ -77,7 +127,10 @@ class QuantizedNetwork(nn.Module):
                 weights = graph.constants[node.inputs[1]]
                 bias = graph.constants[node.inputs[2]] if len(node.inputs) > 2 else None
                 quantizer = make(node, torch.from_numpy(weights.copy()))
-                self.products[str(i)] = Product(node, weights, bias, quantizer)
+                norm = norms.get(node.name)
+                if norm is not None:
+                    weights, bias = norm.weights, norm.bias
+                self.products[str(i)] = Product(node, weights, bias, quantizer, norm)
 
     def activation(self, name: str) -> Activation:
         found = self.activations[self.places[self.leader[name]]]
@@ -128,7 +181,8 @@ class QuantizedNetwork(nn.Module):
         layers = {}
         for product in self.layers():
             with torch.no_grad():
-                levels, scale = product.quantizer(product.weights)
+                weights, offset = product.folded(_no_statistics)
+                levels, scale = product.quantizer(weights)
             node, quantizer = product.node, product.quantizer
             scales = scale.detach().numpy().astype(np.float32).reshape(-1)
             axis = output_axis(node) if scales.size > 1 else None
@@ -136,13 +190,17 @@ class QuantizedNetwork(nn.Module):
                 levels.detach().numpy().astype(np.int8), scales, np.zeros(scales.size, np.int64),
                 axis, quantizer.coding,
             )  # fmt: skip
-            exact = product.weights.detach().numpy()
-            bias = None if product.bias is None else product.bias.detach().numpy()
+            exact = weights.detach().numpy()
+            bias = None if offset is None else offset.detach().numpy()
             name = type(quantizer).__name__.lower()
             error = relative_error(exact, found)
             layers[node.name] = LayerWeights(node, name, found, bias, error)
         params = {name: self.activation(name).params() for name in self.leader}
         return assemble(self.graph, layers, params, PROFILE)
+
+
+def _no_statistics() -> Tensor:
+    raise AssertionError("a network in training has no statistics to be written")
 
 
 Values = dict[str, Tensor]
@@ -155,16 +213,21 @@ def _centred(net: QuantizedNetwork, name: str, values: Values) -> Tensor:
 def _product(net: QuantizedNetwork, node: Node, values: Values) -> Tensor:
     held, target = net.product(node), net.activation(node.outputs[0])
     source = net.activation(node.inputs[0])
-    levels, scale = held.quantizer(held.weights)
+    image = _centred(net, node.inputs[0], values)
+
+    def real_sums() -> Tensor:
+        made = _SUMS[node.operator](node, image * source.scale, held.weights)
+        return made if held.bias is None else made + held.bias
+
+    weights, bias = held.folded(real_sums)
+    levels, scale = held.quantizer(weights)
     terms = held.weights.numel() // held.weights.shape[output_axis(node)]
     wide = terms * LEVELS * float(levels.detach().abs().max()) >= _EXACT
     kind = torch.float64 if wide else torch.float32
-    sums = _SUMS[node.operator](
-        node, _centred(net, node.inputs[0], values).to(kind), levels.to(kind)
-    )
+    sums = _SUMS[node.operator](node, image.to(kind), levels.to(kind))
     units = source.scale * scale
-    if held.bias is not None:
-        sums = sums + rounded(held.bias.double() / units.double()).to(kind)
+    if bias is not None:
+        sums = sums + rounded(bias.double() / units.double()).to(kind)
     steps = sums.to(torch.float32) * (units / target.scale)
     return target.codes(steps, *net.bounds(node))
 

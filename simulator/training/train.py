@@ -18,7 +18,7 @@ from simulator.errors import DataError, UsageError
 from simulator.files import check_target, write_bytes
 from simulator.graph import Graph
 from simulator.quantization.calibration import activation_params
-from simulator.quantization.equalization import PRODUCTS
+from simulator.quantization.equalization import PRODUCTS, norms_of
 from simulator.quantization.post_training import prepared
 from simulator.quantization.scheme import GRANULARITIES, Scheme
 from simulator.tensor import QuantParams
@@ -27,6 +27,7 @@ from simulator.training.network import QuantizedNetwork, maker
 from simulator.training.weights import METHODS, Exponents, Remedies
 
 Progress = Callable[[int], object]
+NORMS = ("folded", "trained")
 _CALIBRATION_SAMPLES = 256
 _THREADS = 2  # the split of a float sum over threads changes its rounding
 
@@ -38,7 +39,8 @@ class Training:
     ``method``: of weights, of ``METHODS``; ``activations``: of ``ACTIVATIONS``. ``edge_bits``: of the first
     and the last layer, which then learn their scale (LSQ). The learning rate falls from ``learning_rate``
     to 0 along a cosine. ``stable_from``: with the remedy ``stable``, the part of all epochs after which
-    exponents stay.
+    exponents stay. ``norms``: ``folded`` once, before training; or ``trained``: folded anew in every step,
+    their statistics those of the batch for ``norms_until`` of all epochs, and then frozen.
     """
 
     method: str = "lsq"
@@ -53,12 +55,14 @@ class Training:
     seed: int = 0
     remedies: Remedies = field(default_factory=Remedies)
     stable_from: float = 0.7
+    norms: str = "folded"
+    norms_until: float = 0.5
     activation_limits: str = "mse"
 
     def __post_init__(self) -> None:
         for what, value, allowed in (
             ("method", self.method, tuple(METHODS)), ("per", self.per, GRANULARITIES),
-            ("activations", self.activations, ACTIVATIONS),
+            ("activations", self.activations, ACTIVATIONS), ("norms", self.norms, NORMS),
         ):  # fmt: skip
             if value not in allowed:
                 raise UsageError(what, repr(value), ", ".join(allowed))
@@ -71,9 +75,11 @@ class Training:
             raise UsageError("edge bits", str(self.edge_bits), "2 to 8")
         if not 0 < self.learning_rate <= 1:
             raise UsageError("learning rate", f"{self.learning_rate:g}", "above 0, at most 1")
-        if self.weight_decay < 0 or not 0 <= self.stable_from <= 1:
-            given = f"weight decay {self.weight_decay:g}, stable from {self.stable_from:g}"
-            raise UsageError("training", given, "at least 0; 0 to 1")
+        if self.weight_decay < 0:
+            raise UsageError("weight decay", f"{self.weight_decay:g}", "at least 0")
+        for what, value in (("stable from", self.stable_from), ("norms until", self.norms_until)):
+            if not 0 <= value <= 1:
+                raise UsageError(what, f"{value:g}", "0 to 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +93,7 @@ class Lesson:
 
 def network_of(graph: Graph, lesson: Lesson, how: Training) -> QuantizedNetwork:
     """``graph``, float32, ready to be trained: calibrated on the first samples."""
+    norms = norms_of(graph) if how.norms == "trained" else {}
     graph = prepared(graph, Scheme(activation_limits=how.activation_limits))
     scheme = Scheme(activation_limits=how.activation_limits)
     params = activation_params(graph, lesson.x[:_CALIBRATION_SAMPLES], scheme, lesson.params)
@@ -96,7 +103,7 @@ def network_of(graph: Graph, lesson: Lesson, how: Training) -> QuantizedNetwork:
     if issubclass(METHODS[how.method], Exponents):
         more["remedies"] = how.remedies
     make = maker(how.method, how.bits, how.per, (edges, how.edge_bits), **more)
-    return QuantizedNetwork(graph, params, make, how.activations)
+    return QuantizedNetwork(graph, params, make, how.activations, norms)
 
 
 def train(
@@ -122,10 +129,11 @@ def train(
     kept = _Kept(resume, lesson, how, graph.sha256) if resume else None
     first = kept.load(net, optimizer, schedule) if kept else 0
     for epoch in range(first, how.epochs):
-        if epoch >= how.stable_from * how.epochs:
-            for product in net.layers():
-                if isinstance(product.quantizer, Exponents):
-                    product.quantizer.freeze()
+        for product in net.layers():
+            if isinstance(product.quantizer, Exponents) and epoch >= how.stable_from * how.epochs:
+                product.quantizer.freeze()
+            if product.norm is not None and epoch >= how.norms_until * how.epochs:
+                product.norm.freeze()
         net.train()
         order = torch.randperm(
             len(x), generator=torch.Generator().manual_seed(how.seed + 7919 * epoch)

@@ -63,6 +63,12 @@ def test_the_forward_pass_is_the_datapath(tmp_path: Path, method: str, activatio
     _same(check_graph(net.quantized()), _codes(net, x))
 
 
+def test_the_forward_pass_is_the_datapath_with_norms_that_are_trained(tmp_path: Path) -> None:
+    how = Training("gradient", 4, "tensor", epochs=3, batch=16, norms="trained")
+    net, x = _trained(tmp_path, how)
+    _same(check_graph(net.quantized()), _codes(net, x))
+
+
 @pytest.mark.parametrize(("method", "bits"), [("lsq", 2), ("lsq", 8), ("dorefa", 3), ("binary", 4)])
 def test_the_file_is_the_forward_pass_in_its_runtime(
     tmp_path: Path, method: str, bits: int

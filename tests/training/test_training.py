@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ pytest.importorskip("torch")
 
 import torch
 
-from simulator.training.train import Lesson, Training, train
+from simulator.training.network import QuantizedNetwork
+from simulator.training.train import Lesson, Training, network_of, train
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +99,59 @@ def test_interrupted_or_not_the_same_comes_out(tmp_path: Path, method: str) -> N
         train(graph, lesson, how, None, kept)
 
 
+def _means(net: QuantizedNetwork) -> list[np.ndarray]:
+    return [p.norm.mean.numpy().copy() for p in net.layers() if p.norm is not None]
+
+
+def test_batch_norms_are_folded_in_every_step_until_they_freeze(tmp_path: Path) -> None:
+    graph, lesson = _small(tmp_path)
+    how = Training("lsq", 4, epochs=4, batch=16, norms="trained", norms_until=0.5)
+    start = network_of(graph, lesson, how)
+    assert len(_means(start)) == 2
+    # Before the first step the norms are folded as they are, once and for all.
+    once = network_of(graph, lesson, Training("lsq", 4))
+    for a, b in zip(start.layers(), once.layers(), strict=True):
+        weights, bias = a.eval().folded(lambda: torch.zeros(0))
+        assert torch.allclose(weights, b.weights, rtol=1e-5, atol=1e-7)
+        assert bias is not None
+        assert b.bias is not None
+        assert torch.allclose(bias, b.bias, rtol=1e-4, atol=1e-6)
+    seen: list[list[np.ndarray]] = []
+    original = QuantizedNetwork.train
+
+    def watched(self: QuantizedNetwork, mode: bool = True) -> QuantizedNetwork:
+        seen.append(_means(self))
+        return original(self, mode)
+
+    QuantizedNetwork.train = watched  # type: ignore[method-assign]
+    try:
+        net = train(graph, lesson, how)
+    finally:
+        QuantizedNetwork.train = original  # type: ignore[method-assign]
+    moved = [any((a != b).any() for a, b in zip(x, y, strict=True)) for x, y in pairwise(seen)]
+    # Two epochs of four move the statistics; in the others, and at the end, they stay.
+    assert moved == [True, True, False, False]
+    assert all(p.norm.gain.grad is not None for p in net.layers() if p.norm is not None)
+
+
+def test_running_means_follow_the_batches(tmp_path: Path) -> None:
+    graph, lesson = _small(tmp_path)
+    net = network_of(graph, lesson, Training("lsq", 8, norms="trained"))
+    first = net.layers()[0]
+    assert first.norm is not None
+    before = first.norm.mean.clone()
+    x = torch.from_numpy(lesson.x)
+    codes: dict[str, torch.Tensor] = {}
+    net.train()
+    net(x, codes)
+    source = net.activation(first.node.inputs[0])
+    image = (codes[first.node.inputs[0]] - source.zero_point) * source.scale
+    kernel = first.weights.detach().permute(0, 3, 1, 2)
+    sums = torch.nn.functional.conv2d(image.permute(0, 3, 1, 2), kernel, first.bias, padding=1)
+    expected = 0.9 * before + 0.1 * sums.mean(dim=(0, 2, 3))
+    assert torch.allclose(first.norm.mean, expected.detach(), rtol=1e-3, atol=1e-5)
+
+
 def test_seeds_decide(tmp_path: Path) -> None:
     graph, lesson = _small(tmp_path)
     made = [
@@ -118,7 +173,10 @@ def test_seeds_decide(tmp_path: Path) -> None:
         ({"bits": 9}, "bits: 9; allowed: 2 to 8"),
         ({"edge_bits": 1}, "edge bits: 1; allowed: 2 to 8"),
         ({"learning_rate": 0.0}, "learning rate: 0; allowed: above 0"),
-        ({"stable_from": 2.0}, "training: weight decay 0.0001, stable from 2"),
+        ({"stable_from": 2.0}, "stable from: 2; allowed: 0 to 1"),
+        ({"norms_until": -1.0}, "norms until: -1; allowed: 0 to 1"),
+        ({"weight_decay": -1.0}, "weight decay: -1; allowed: at least 0"),
+        ({"norms": "lost"}, "norms: 'lost'; allowed: folded, trained"),
     ],
 )
 def test_what_is_refused(settings: dict[str, object], message: str) -> None:

@@ -272,7 +272,7 @@ OTHER_FILES = (
     f"{model_path('digits')}: onnxruntime does not run .tflite files; allowed: .onnx, or against "
     "profile:onnxruntime"
 )
-SETS = "allowed: the path of an .npz file with x and y, or one of digits"
+SETS = "allowed: the path of an .npz file with x and y, or one of digits, digits-float"
 
 # id, arguments, whole message
 ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [

@@ -301,7 +301,7 @@ def test_broken_rule_of_an_operator(
 
 
 MODELS = (
-    "digits, mlperf-tiny-resnet8, mlperf-tiny-dscnn, mlperf-tiny-mobilenet, mlperf-tiny-autoencoder, "
+    "digits, digits-float, mlperf-tiny-resnet8, mlperf-tiny-dscnn, mlperf-tiny-mobilenet, mlperf-tiny-autoencoder, "
     "mlperf-tiny-wakeword"
 )
 

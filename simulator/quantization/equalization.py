@@ -43,9 +43,9 @@ def norms_of(graph: Graph) -> dict[str, Norm]:
     for norm in (n for n in graph.nodes if n.operator == "batch_normalization"):
         maker = next(n for n in graph.nodes if norm.inputs[0] in n.outputs)
         weights, name = graph.constants[maker.inputs[1]], (*maker.inputs, "")[2]
-        numbers = [graph.constants[n] for n in norm.inputs[1:]]
-        bias = graph.constants[name] if name else np.zeros_like(numbers[0])
-        found[norm.name] = Norm(weights, bias, *numbers, norm.real("epsilon"))
+        gain, beta, mean, variance = (graph.constants[n] for n in norm.inputs[1:])
+        bias = graph.constants[name] if name else np.zeros_like(gain)
+        found[norm.name] = Norm(weights, bias, gain, beta, mean, variance, norm.real("epsilon"))
     return found
 
 

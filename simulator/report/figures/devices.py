@@ -118,8 +118,9 @@ def _efficiency_lines(axes: Any) -> None:
 
 
 def _place_labels(figure: Any, axes: Any, texts: Sequence[tuple[float, float, str, Any]]) -> None:
-    """Names beside their marks, each where it covers no other."""
+    """Names beside their marks, each where it covers no other and stays within the frame."""
     figure.canvas.draw()
+    frame = axes.get_window_extent()
     taken: list[Any] = []
     spots = (
         (7, 3, "left"), (-7, 3, "right"), (7, -11, "left"), (-7, -11, "right"), (0, 9, "center"),
@@ -135,6 +136,7 @@ def _place_labels(figure: Any, axes: Any, texts: Sequence[tuple[float, float, st
             )  # fmt: skip
             box = text.get_window_extent()
             over = sum(box.overlaps(other) for other in taken)
+            over += int(box.x0 < frame.x0 or box.x1 > frame.x1)
             over += sum(
                 box.x0 - 3 < px < box.x1 + 3 and box.y0 - 3 < py < box.y1 + 3 for px, py in marks
             )
@@ -174,11 +176,8 @@ def power_figure(plt: Any, trace: PowerTrace, title: str) -> Any:
         )
         below = stacked[number]
     average = float(trace.total.mean())
-    axes.axhline(scale * average, color="black", linewidth=0.8, linestyle="--")
-    axes.annotate(
-        f"average {scale * average:.3g} {unit}", (times[-1], scale * average), xytext=(-4, 4),
-        textcoords="offset points", ha="right", fontsize=8,
-    )  # fmt: skip
+    words = f"average, {scale * average:.3g} {unit}"
+    axes.axhline(scale * average, color="black", linewidth=0.8, linestyle="--", label=words)
     axes.set_xlim(0, times[-1])
     axes.set_ylim(0, 1.08 * scale * largest)
     axes.set_xlabel("time in ms")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from simulator.cli_quantize import add_methods, add_mixed, add_quantize, add_train
+from simulator.cli_shared import add_json
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     energy.add_argument("model")
     energy.add_argument("--device", required=True)
     _add_point(energy)
-    _add_json(energy)
+    add_json(energy)
     _add_profile(energy, "the one the file's format stands for")
     scalesim = commands.add_parser(
         "scalesim",
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     )
     scalesim.add_argument("topology", help="a .csv file of convolutions, or of M, N, K")
     scalesim.add_argument("config", help="a .cfg file: array and dataflow are taken from it")
-    _add_json(scalesim)
+    add_json(scalesim)
     return whole
 
 
@@ -173,7 +174,7 @@ def _add_scale(scale: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_point(scale)
     scale.add_argument("--figure", metavar="FILE", help="also draw it: .png, .svg or .pdf")
-    _add_json(scale)
+    add_json(scale)
     _add_profile(scale, "the one the file's format stands for")
 
 
@@ -200,7 +201,7 @@ def _add_power(power: argparse.ArgumentParser) -> None:
         "--intervals", type=int, default=200, metavar="N",
         help="of an inference, for its peak and --trace; default: %(default)s",
     )  # fmt: skip
-    _add_json(power)
+    add_json(power)
     _add_profile(power, "the one the file's format stands for")
 
 
@@ -243,10 +244,6 @@ def _add_widths(run: argparse.ArgumentParser) -> None:
 
 def _add_point(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operating-point", metavar="NAME", help="default: the device's first")
-
-
-def _add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
 
 
 def _add_profile(parser: argparse.ArgumentParser, default: str) -> None:

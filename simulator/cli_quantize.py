@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simulator.cli_shared import announce_compilation, at_least_one, progress, tell
+from simulator.cli_shared import add_json, announce_compilation, at_least_one, progress, tell
 from simulator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -148,9 +148,10 @@ def train(args: argparse.Namespace) -> int:
     lesson = Lesson(real_samples(data.x, params), data.y, params)
     with progress(how.epochs, graph.name, "epoch") as update:
         net = train(graph, lesson, how, update, Path(args.resume) if args.resume else None)
-    written = write_graph(check_graph(net.quantized()), args.output)
+    made = check_graph(net.quantized())
+    written = write_graph(made, args.output)
     accuracies = _accuracies(graph, written, test, params)
-    print(f"{training_report(net.quantized(), how.method, accuracies)}\n{args.output}")
+    print(f"{training_report(made, how.method, accuracies)}\n{args.output}")
     return _OK
 
 
@@ -211,11 +212,28 @@ def _like(args: argparse.Namespace) -> Graph | None:
     return load_model(args.input_like)
 
 
-def add_quantize(quantize: argparse.ArgumentParser) -> None:
-    quantize.add_argument("model", help="a float32 .tflite or .onnx file")
-    quantize.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="a .tflite or .onnx file to write"
+def _add_files(parser: argparse.ArgumentParser, written: str = "a .tflite or .onnx file") -> None:
+    """A float model, and where its quantized form goes."""
+    parser.add_argument("model", help="a float32 .tflite or .onnx file")
+    parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"{written} to write")
+
+
+def _add_input(parser: argparse.ArgumentParser) -> None:
+    """What integer samples stand for."""
+    parser.add_argument(
+        "--input-scale", type=float, metavar="S",
+        help="what a step of integer samples stands for; a sample is S * (x - Z)",
+    )  # fmt: skip
+    parser.add_argument("--input-zero-point", type=int, metavar="Z", help="default: 0")
+    parser.add_argument(
+        "--input-like",
+        metavar="MODEL",
+        help="samples are codes of the input of this quantized model",
     )
+
+
+def add_quantize(quantize: argparse.ArgumentParser) -> None:
+    _add_files(quantize)
     quantize.add_argument(
         "--weights", type=int, default=8, metavar="BITS", help="default: %(default)s"
     )
@@ -243,7 +261,7 @@ def add_quantize(quantize: argparse.ArgumentParser) -> None:
     quantize.add_argument(
         "--vector", type=int, default=4, metavar="N", help="of scheme product; default: %(default)s"
     )
-    quantize.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    add_json(quantize)
 
 
 def add_methods(methods: argparse.ArgumentParser) -> None:
@@ -261,15 +279,12 @@ def add_methods(methods: argparse.ArgumentParser) -> None:
     methods.add_argument("--methods", metavar="NAMES", help="with commas between; default: all")
     add_calibration(methods)
     methods.add_argument("--markdown", action="store_true", help="the table as Markdown")
-    methods.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    add_json(methods)
 
 
 def add_mixed(mixed: argparse.ArgumentParser) -> None:
-    mixed.add_argument("model", help="a float32 .tflite or .onnx file")
+    _add_files(mixed)
     mixed.add_argument("--device", required=True, help="what costs are counted on")
-    mixed.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="a .tflite or .onnx file to write"
-    )
     mixed.add_argument(
         "--bits", default="2,3,4,6,8", metavar="LIST", help="to choose from; default: %(default)s"
     )
@@ -279,14 +294,11 @@ def add_mixed(mixed: argparse.ArgumentParser) -> None:
             help="at most this part of what the most bits for every layer take",
         )  # fmt: skip
     add_calibration(mixed)
-    mixed.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
+    add_json(mixed)
 
 
 def add_train(train: argparse.ArgumentParser) -> None:
-    train.add_argument("model", help="a float32 .tflite or .onnx file")
-    train.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="an .onnx file to write"
-    )
+    _add_files(train, "an .onnx file")
     train.add_argument(
         "--data", required=True, help="labelled set to train on: an .npz with x and y"
     )
@@ -325,9 +337,7 @@ def add_train(train: argparse.ArgumentParser) -> None:
         "--train-norms", action="store_true",
         help="fold batch norms anew in every step, for the first half of all epochs",
     )  # fmt: skip
-    train.add_argument("--input-scale", type=float, metavar="S", help="as of npusim quantize")
-    train.add_argument("--input-zero-point", type=int, metavar="Z")
-    train.add_argument("--input-like", metavar="MODEL")
+    _add_input(train)
     train.add_argument("--resume", metavar="FILE", help="keeps the state; goes on from it")
 
 
@@ -341,16 +351,7 @@ def add_calibration(parser: argparse.ArgumentParser) -> None:
         "--samples", type=int, default=200, metavar="N",
         help="the first N samples of --calibrate; default: %(default)s",
     )  # fmt: skip
-    parser.add_argument(
-        "--input-scale", type=float, metavar="S",
-        help="what a step of integer samples stands for; a sample is S * (x - Z)",
-    )  # fmt: skip
-    parser.add_argument("--input-zero-point", type=int, metavar="Z", help="default: 0")
-    parser.add_argument(
-        "--input-like",
-        metavar="MODEL",
-        help="samples are codes of the input of this quantized model",
-    )
+    _add_input(parser)
     parser.add_argument(
         "--limits", default="mse", metavar="RULE",
         help="for what is clipped of weights: min_max, percentile, kl, mse, aciq; default: %(default)s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,10 @@ def tell(target: str | None, content: dict[str, Any], text: str) -> None:
         write_json(content, target)
     if target != "-":
         print(text)
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", metavar="OUT", help="also write it as JSON (- for stdout)")
 
 
 def at_least_one(where: str, value: int | None) -> None:

@@ -84,6 +84,12 @@ def table_coding(rows: np.ndarray) -> Coding:
     return Coding(bits, tuple(tuple(int(v) for v in row) for row in rows))
 
 
+def nibbles(codes: np.ndarray) -> bytes:
+    """8-bit integers of 4 bits, two to a byte, the first in its low half: as model files pack them."""
+    flat = np.append(codes.reshape(-1), np.zeros(codes.size % 2, codes.dtype)).view(np.uint8)
+    return (flat[::2] & 15 | flat[1::2] << 4).tobytes()
+
+
 def codes_of(levels: np.ndarray, coding: Coding) -> np.ndarray:
     """The stored codes of ``levels``: indices of the table, with the last axis shortened by the vector;
     levels without their group's factor; else the levels."""

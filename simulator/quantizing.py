@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator.errors import UsageError
-from simulator.exporters import model_bytes, profile_of
+from simulator.exporters import bytes_for
 from simulator.files import write_bytes
 from simulator.graph import Graph
 from simulator.importers import load_float_graph, load_graph
@@ -86,9 +86,7 @@ def write_quantized(found: PostTraining, path: str | Path) -> Graph:
 
 def write_graph(graph: Graph, path: str | Path) -> Graph:
     """Likewise of a quantized graph."""
-    if profile_of(path) != graph.profile:
-        raise UsageError(str(path), f"a model in profile {graph.profile}", "its suffix")
-    content = model_bytes(graph)
+    content = bytes_for(path, graph)
     read = read_back(content, Path(path).name)
     write_bytes(Path(path), content)
     return read

@@ -16,8 +16,8 @@ from simulator.errors import UsageError
 from simulator.graph import Graph
 from simulator.hwconfig import Device, with_array
 from simulator.npu import exact_device, simulate
-from simulator.program.commands import Host, Matmul
-from simulator.program.traffic import weight_bytes
+from simulator.program.commands import Host
+from simulator.program.traffic import program_weight_bytes
 from simulator.quantization.scheme import Scheme
 from simulator.quantizing import float_top1, input_rule, quantize_graph
 from simulator.result import MethodCost, MethodRow, Result
@@ -136,7 +136,7 @@ def _cost(result: Result) -> MethodCost:
     commands = result.program.commands
     return MethodCost(
         device=result.device.name,
-        weight_bytes=sum(weight_bytes(c) for c in commands if isinstance(c, Matmul)),
+        weight_bytes=program_weight_bytes(commands),
         latency_s=t.latency_s, energy_pj=t.energy_pj, energy_low_pj=t.energy_low_pj,
         energy_high_pj=t.energy_high_pj, tops_per_watt=t.tops_per_watt, area_mm2=t.area_mm2,
         on_host=sum(isinstance(c, Host) for c in commands),

@@ -20,8 +20,7 @@ from simulator.errors import CompileError, UsageError
 from simulator.graph import Graph
 from simulator.hwconfig import Device
 from simulator.npu import simulate
-from simulator.program.commands import Host, Matmul
-from simulator.program.traffic import weight_bytes
+from simulator.program.traffic import program_weight_bytes
 from simulator.quantization.float_graph import batches, run_float
 from simulator.quantization.post_training import PostTraining
 from simulator.quantization.scheme import Scheme
@@ -189,11 +188,11 @@ def _scipy() -> Any:
 def _losses(options: Options, x: np.ndarray) -> dict[int, list[float]]:
     """What each layer alone in so many bits changes of the output: of a softmax its divergence from that of
     the float model (Kullback and Leibler), of other outputs the squared error over the square."""
+    # Whatever the bits, what is quantized is the same.
+    graph = next(iter(options.values()))[0].float_graph
+    exact = _outputs(graph, x)
     found: dict[int, list[float]] = {}
     for bits, (made, _) in options.items():
-        graph = made.float_graph
-        output = graph.outputs[0]
-        exact = np.concatenate([run_float(graph, p)[output] for p in batches(graph, x)])
         found[bits] = []
         for layer in made.layers:
             weights = layer.weights.real.astype(np.float32)
@@ -201,9 +200,13 @@ def _losses(options: Options, x: np.ndarray) -> dict[int, list[float]]:
             if layer.bias is not None:
                 constants[layer.node.inputs[2]] = layer.bias
             changed = replace(graph, constants=constants)
-            parts = [run_float(changed, p)[output] for p in batches(graph, x)]
-            found[bits].append(_apart(graph, exact, np.concatenate(parts)))
+            found[bits].append(_apart(graph, exact, _outputs(changed, x)))
     return found
+
+
+def _outputs(graph: Graph, x: np.ndarray) -> np.ndarray:
+    output = graph.outputs[0]
+    return np.concatenate([run_float(graph, part)[output] for part in batches(graph, x)])
 
 
 def _apart(graph: Graph, exact: np.ndarray, made: np.ndarray) -> float:
@@ -218,15 +221,10 @@ def _layer_costs(result: Result, layers: Sequence[str]) -> list[Costs]:
     """Of each of ``layers``, by the name of its output."""
     found = {}
     for command, layer in zip(result.program.commands, result.layers, strict=True):
-        found[command.ofmap] = Costs(layer.cycles, layer.energy_pj, _bytes(command))
+        found[command.ofmap] = Costs(layer.cycles, layer.energy_pj, program_weight_bytes([command]))
     return [found[name] for name in layers]
 
 
-def _bytes(command: Any) -> int:
-    inner = command.command if isinstance(command, Host) else command
-    return weight_bytes(inner) if isinstance(inner, Matmul) else 0
-
-
 def _total(result: Result) -> Costs:
-    sizes = sum(_bytes(c) for c in result.program.commands)
-    return Costs(result.totals.cycles, result.totals.energy_pj, sizes)
+    size = program_weight_bytes(result.program.commands)
+    return Costs(result.totals.cycles, result.totals.energy_pj, size)

@@ -39,8 +39,13 @@ def model_bytes(graph: Graph) -> bytes:
     return write_onnx(graph)
 
 
-def save_model(graph: Graph, path: str | Path) -> None:
-    """Write ``graph`` to ``path``, whose suffix is that of its profile."""
+def bytes_for(path: str | Path, graph: Graph) -> bytes:
+    """``graph`` as the content of the file ``path``, whose suffix is that of its profile."""
     if profile_of(path) != graph.profile:
         raise UsageError(str(path), f"a model in profile {graph.profile}", "a suffix of that")
-    write_bytes(Path(path), model_bytes(graph))
+    return model_bytes(graph)
+
+
+def save_model(graph: Graph, path: str | Path) -> None:
+    """Write ``graph`` to ``path``."""
+    write_bytes(Path(path), bytes_for(path, graph))

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import tflite
 
+from simulator.coding import nibbles
+
 SCHEMA_VERSION = 3
 FILE_IDENTIFIER = b"TFL3"
 
@@ -111,10 +113,8 @@ class ModelWriter:
     def add_nibbles(
         self, name: str, values: npt.NDArray[np.int8], quantization: Quantization
     ) -> int:
-        """Add a constant of int4 codes, two to a byte, the first in its low half."""
-        flat = np.append(values.reshape(-1), np.zeros(values.size % 2, np.int8)).view(np.uint8)
-        data = (flat[::2] & 15 | flat[1::2] << 4).tobytes()
-        return self._add(_Tensor(name, values.shape, "int4", quantization, data))
+        """Add a constant of int4 codes; return its index."""
+        return self._add(_Tensor(name, values.shape, "int4", quantization, nibbles(values)))
 
     def add_operator(
         self,

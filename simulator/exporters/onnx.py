@@ -14,12 +14,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from simulator.coding import Coding, codes_of, factors_of
+from simulator.coding import Coding, codes_of, factors_of, nibbles
 from simulator.errors import ModelError
 from simulator.graph import Graph, Node
 
 _OPSET, _IR_VERSION = 21, 10
 _NCHW = (0, 3, 1, 2)
+_ENDS = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 _KINDS = {"i8": TensorProto.INT8, "u8": TensorProto.UINT8}
 _LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
 _NARROW = 4  # bits of the smallest integers that a file packs
@@ -92,10 +93,9 @@ class _Writer:
         return name
 
     def nibbles(self, name: str, values: np.ndarray) -> str:
-        """A constant of 4-bit codes, two to a byte, the first in its low half."""
+        """A constant of 4-bit codes."""
         kind = TensorProto.INT4 if values.dtype == np.int8 else TensorProto.UINT4
-        flat = np.append(values.reshape(-1), np.zeros(values.size % 2, values.dtype)).view(np.uint8)
-        packed = (flat[::2] & 15 | flat[1::2] << 4).astype(np.uint8).tobytes()
+        packed = nibbles(values)
         self.constants[name] = helper.make_tensor(name, kind, values.shape, packed, raw=True)
         return name
 
@@ -135,6 +135,11 @@ class _Writer:
         given = [self.value(name), *self.stated(name)]
         return self.add("DequantizeLinear", given, f"{name}/real {count}")
 
+    def clipped(self, value: str, kind: str, output: str) -> str:
+        """``value`` between the ends of a ReLU that has two."""
+        ends = [self.constant(f"bound {b:g}", np.array(b, np.float32)) for b in _ENDS[kind]]
+        return self.add("Clip", [value, *ends], output)
+
     def made(self, node: Node, value: str) -> None:
         """The output of ``node``: ``value`` after its activation, quantized."""
         output = node.outputs[0]
@@ -142,9 +147,7 @@ class _Writer:
         if kind == "RELU":
             value = self.add("Relu", [value], f"{output}/relu")
         elif kind != "NONE":
-            low, high = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}[kind]
-            bounds = [self.constant(f"bound {b:g}", np.array(b, np.float32)) for b in (low, high)]
-            value = self.add("Clip", [value, *bounds], f"{output}/clip")
+            value = self.clipped(value, kind, f"{output}/clip")
         self._kind(output)
         given = [value, *self.stated(output)]
         self.keep(output, self.add("QuantizeLinear", given, output))
@@ -333,13 +336,9 @@ def _softmax(w: _Writer, node: Node) -> None:
     _unary("Softmax", axis=1 if image else -1)(w, node)
 
 
-def _clip(low: float, high: float) -> Callable[[_Writer, Node], None]:
-    def write(w: _Writer, node: Node) -> None:
-        bounds = [w.constant(f"bound {b:g}", np.array(b, np.float32)) for b in (low, high)]
-        inputs = [w.real(node.inputs[0]), *bounds]
-        w.made(node, w.add("Clip", inputs, f"{node.outputs[0]}/real result"))
-
-    return write
+def _clip(w: _Writer, node: Node) -> None:
+    output = f"{node.outputs[0]}/real result"
+    w.made(node, w.clipped(w.real(node.inputs[0]), node.operator.upper(), output))
 
 
 def _reshape(w: _Writer, node: Node) -> None:
@@ -386,6 +385,6 @@ _WRITERS: dict[str, Callable[[_Writer, Node], None]] = {
     "add": _binary("Add"), "sub": _binary("Sub"), "mul": _binary("Mul"),
     "reshape": _reshape, "transpose": _transpose,
     "softmax": _softmax, "concatenation": _concatenation, "pad": _pad, "relu": _unary("Relu"),
-    "relu6": _clip(0.0, 6.0), "relu_n1_to_1": _clip(-1.0, 1.0), "logistic": _unary("Sigmoid"),
+    "relu6": _clip, "relu_n1_to_1": _clip, "logistic": _unary("Sigmoid"),
     "tanh": _unary("Tanh"), "hard_swish": _unary("HardSwish"),
 }  # fmt: skip

@@ -7,7 +7,7 @@ there is one account of traffic.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from simulator.fixedpoint.width import ceil_div
@@ -203,6 +203,12 @@ def weight_bytes(command: Matmul) -> int:
     if command.weights_made:
         bits = 0
     return ceil_div(bits + channels * command.channel_bits, 8)
+
+
+def program_weight_bytes(commands: Iterable[Command]) -> int:
+    """:func:`weight_bytes` of all products, those on the host among them."""
+    inner = (c.command if isinstance(c, Host) else c for c in commands)
+    return sum(weight_bytes(c) for c in inner if isinstance(c, Matmul))
 
 
 @jit

@@ -84,10 +84,17 @@ def shared_ranges(graph: Graph) -> dict[str, str]:
 
 
 def _params(values: np.ndarray, scheme: Scheme) -> QuantParams:
-    low, high = limits(scheme.activation_limits, values, ACTIVATION_BITS, False)
+    return params_between(
+        *limits(scheme.activation_limits, values, ACTIVATION_BITS, False), scheme.scale
+    )
+
+
+def params_between(low: float, high: float, rule: str) -> QuantParams:
+    """int8 parameters of numbers from ``low`` to ``high`` and of 0, which is exact; the scale as ``rule``
+    allows it."""
     low, high = min(low, 0.0), max(high, 0.0)
     steps = (1 << ACTIVATION_BITS) - 1
     least = -(1 << (ACTIVATION_BITS - 1))
-    (scale,) = ruled(np.array([(high - low) / steps]), scheme.scale)
+    (scale,) = ruled(np.array([(high - low) / steps]), rule)
     point = np.clip(np.rint(least - low / float(scale)), least, least + steps)
     return QuantParams((float(scale),), (int(point),))

@@ -11,11 +11,12 @@ from simulator.coding import Coding
 from simulator.errors import DataError, UsageError
 from simulator.graph import Graph, GraphTensor, Node
 from simulator.quantization.adaround import Moments, adaround, moments
-from simulator.quantization.calibration import activation_params
+from simulator.quantization.calibration import activation_params, params_between
 from simulator.quantization.equalization import PRODUCTS, equalize, fold_batch_norms, output_axis
 from simulator.quantization.float_graph import apply, columns, float_model
 from simulator.quantization.scheme import UNIFORM, Scheme
 from simulator.quantizers import Quantized, quantize
+from simulator.quantizers._form import rows_of, shaped
 from simulator.tensor import QuantParams, TensorSpec
 
 Progress = Callable[[int], object]
@@ -111,11 +112,15 @@ def _layers(
     return done
 
 
+def _codes(values: np.ndarray, params: QuantParams) -> np.ndarray:
+    """int8 codes of ``values``, as float32."""
+    return np.clip(np.rint(values / np.float32(params.scale)) + params.zero_point, -128, 127)
+
+
 def _as_codes(values: np.ndarray, params: QuantParams) -> np.ndarray:
     """``values`` as 8-bit codes of ``params`` stand for them."""
-    scale = np.float32(params.scale)
-    codes = np.clip(np.rint(values / scale) + params.zero_point, -128, 127)
-    return ((codes - params.zero_point) * scale).astype(np.float32)
+    steps = _codes(values, params) - params.zero_point
+    return (steps * np.float32(params.scale)).astype(np.float32)
 
 
 def _nearest(graph: Graph, node: Node, scheme: Scheme, edge: bool) -> LayerWeights:
@@ -139,8 +144,7 @@ def _rounded(
     node, found = layer.node, layer.weights
     values = graph.constants[node.inputs[1]]
     axis = output_axis(node)
-    rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1).astype(np.float64)
-    levels = np.moveaxis(found.levels, axis, 0).reshape(rows.shape).astype(np.float64)
+    rows = rows_of(values, axis)
     count = rows.shape[0]
     scales = np.broadcast_to(found.scales, count).astype(np.float64)
     points = np.broadcast_to(found.zero_points, count)[:, None]
@@ -148,13 +152,11 @@ def _rounded(
     full = layer.quantizer in ("symmetric_full", "asymmetric")
     low = -(1 << (bits - 1)) + (not full) - points
     high = (1 << (bits - 1)) - 1 - points
-    if not levels.any():
+    if not found.levels.any():
         return layer
     of = _moments(graph, node, exact, given)
-    rounded = (adaround(rows, scales, low, high, of) + points).astype(np.int8)
-    shape = (values.shape[axis], *values.shape[:axis], *values.shape[axis + 1 :])
-    whole = np.ascontiguousarray(np.moveaxis(rounded.reshape(shape), 0, axis))
-    new = replace(found, levels=whole)
+    rounded = adaround(rows, scales, low, high, of) + points
+    new = replace(found, levels=shaped(rounded, values.shape, axis, np.int8))
     return replace(layer, weights=new, error=relative_error(values, new))
 
 
@@ -302,11 +304,8 @@ def _constant(graph: Graph, name: str, unsigned: bool) -> tuple[GraphTensor, np.
     old, values = graph.tensors[name], graph.constants[name]
     if not old.spec.real:
         return old, values
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    scale = np.float32(max((high - low) / 255, 2.0**-40))
-    point = int(np.clip(np.rint(-128 - low / float(scale)), -128, 127))
-    codes = np.clip(np.rint(values / scale) + point, -128, 127).astype(np.int8)
-    params = QuantParams((float(scale),), (point,))
+    params = params_between(float(values.min()), float(values.max()), "float")
+    codes = _codes(values, params).astype(np.int8)
     if unsigned:
         params, codes = _shifted(params), (codes.astype(np.int16) + 128).astype(np.uint8)
     spec = TensorSpec(old.spec.shape, "u8" if unsigned else "i8")

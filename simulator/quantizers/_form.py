@@ -67,6 +67,17 @@ def shaped(rows: np.ndarray, shape: tuple[int, ...], axis: int | None, dtype: ty
     return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), 0, axis), dtype)
 
 
+def quantized(
+    levels: np.ndarray, values: np.ndarray, axis: int | None, scales: np.ndarray, coding: Coding,
+    zero_points: np.ndarray | None = None,
+) -> Quantized:  # fmt: skip
+    """What ``values`` became, of ``levels`` in rows, one for each of ``scales``; zero points are 0 unless
+    given."""
+    points = np.zeros(scales.size) if zero_points is None else zero_points
+    whole = shaped(levels, values.shape, axis, np.int8)
+    return Quantized(whole, scales, points.astype(np.int64), axis, coding)
+
+
 def nearest(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """Index of the nearest of ascending ``levels``; of two equally near ones the lower."""
     bounds = (levels[1:] + levels[:-1]) / 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import Coding, table_coding
-from simulator.quantizers._form import Quantized, Setting, nearest, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, nearest, quantized, rows_of
 from simulator.quantizers._scales import ruled
 from simulator.quantizers.ranges import limits
 
@@ -22,10 +22,7 @@ def to_levels(
     scales = scales_of(values, setting, levels)
     rows = rows_of(values, setting.axis) / scales[:, None].astype(np.float64)
     codes = levels[nearest(rows, levels)]
-    return Quantized(
-        shaped(codes, values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis, coding,
-    )  # fmt: skip
+    return quantized(codes, values, setting.axis, scales, coding)
 
 
 def scales_of(values: np.ndarray, setting: Setting, levels: np.ndarray) -> np.ndarray:
@@ -61,11 +58,7 @@ def from_table(
     rows = rows_of(values, axis)
     scales = ruled(sizes * unit, rule)
     codes = levels[nearest(rows / scales[:, None].astype(np.float64), levels)]
-    coding = table_coding(levels[:, None])
-    return Quantized(
-        shaped(codes, values.shape, axis, np.int8), scales, np.zeros(scales.size, np.int64), axis,
-        coding,
-    )  # fmt: skip
+    return quantized(codes, values, axis, scales, table_coding(levels[:, None]))
 
 
 def row_sizes(values: np.ndarray, axis: int | None) -> np.ndarray:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
 from simulator.quantizers.ranges import limits
 
@@ -23,7 +23,4 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     least, most = -(1 << (setting.bits - 1)), (1 << (setting.bits - 1)) - 1
     points = np.clip(np.rint(least - low / steps), least, most)
     codes = np.clip(np.rint(rows / steps[:, None]) + points[:, None], least, most)
-    return Quantized(
-        shaped(codes, values.shape, setting.axis, np.int8), scales, points.astype(np.int64),
-        setting.axis, Coding(setting.bits),
-    )  # fmt: skip
+    return quantized(codes, values, setting.axis, scales, Coding(setting.bits), points)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import table_coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
 
 SUMMARY = "-1 and +1"
@@ -17,7 +17,4 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     rows = rows_of(values, setting.axis)
     scales = ruled(np.abs(rows).mean(axis=1), setting.scale)
     signs = np.where(rows >= 0, 1, -1)
-    return Quantized(
-        shaped(signs, values.shape, setting.axis, np.int8), scales, np.zeros(scales.size, np.int64),
-        setting.axis, table_coding(np.array([[-1], [1]])),
-    )  # fmt: skip
+    return quantized(signs, values, setting.axis, scales, table_coding(np.array([[-1], [1]])))

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import table_coding
-from simulator.quantizers._form import Quantized, Setting, nearest, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, nearest, quantized, rows_of
 from simulator.quantizers._scales import ruled
 from simulator.quantizers._tables import row_sizes
 
@@ -27,11 +27,8 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     levels = np.unique(signs(setting.bits) @ whole)
     scales = ruled(sizes * unit, setting.scale)
     exact = rows_of(values, setting.axis) / scales[:, None].astype(np.float64)
-    return Quantized(
-        shaped(levels[nearest(exact, levels)], values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis,
-        table_coding(levels[:, None]),
-    )  # fmt: skip
+    coding = table_coding(levels[:, None])
+    return quantized(levels[nearest(exact, levels)], values, setting.axis, scales, coding)
 
 
 def signs(bits: int) -> np.ndarray:

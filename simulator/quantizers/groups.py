@@ -7,9 +7,9 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import LEVEL_BITS, Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
-from simulator.quantizers.ranges import limits
+from simulator.quantizers.ranges import largest_of
 
 SUMMARY = "uniform, with an integer factor for each group of neighbouring channels"
 BITS = (2, 6)
@@ -27,9 +27,8 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     padded = np.zeros((*rows.shape[:2], count * setting.group))
     padded[..., :length] = rows
     parts = padded.reshape(*rows.shape[:2], count, setting.group)
-    highs = np.zeros(parts.shape[:3])
-    for place in np.ndindex(*highs.shape):
-        highs[place] = limits(setting.limits, parts[place], setting.bits, True)[1]
+    each = largest_of(setting.limits, parts.reshape(-1, setting.group), setting.bits)
+    highs = each.reshape(parts.shape[:3])
     scales = ruled(highs.max(axis=(1, 2)) / (most * largest), setting.scale)
     steps = scales.astype(np.float64)[:, None, None]
     low = np.clip(np.floor(highs / (most * steps)), 1, largest)
@@ -43,11 +42,8 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     factors = np.where(second, candidates[1], candidates[0])
     chosen = np.where(second[..., None], codes[1], codes[0]) * factors[..., None]
     levels = chosen.reshape(padded.shape)[..., :length]
-    return Quantized(
-        shaped(levels.reshape(_rows(values, setting), -1), values.shape, setting.axis, np.int8),
-        scales, np.zeros(scales.size, np.int64), setting.axis,
-        Coding(setting.bits, group=setting.group, factor_bits=setting.factor_bits),
-    )  # fmt: skip
+    coding = Coding(setting.bits, group=setting.group, factor_bits=setting.factor_bits)
+    return quantized(levels, values, setting.axis, scales, coding)
 
 
 def _rows(values: np.ndarray, setting: Setting) -> int:

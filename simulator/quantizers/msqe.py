@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 
 SUMMARY = "uniform, with the power of two as scale that leaves the least squared error"
 BITS = (2, 8)
@@ -35,10 +35,7 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     exponents = np.array([solve(row, setting.bits).exponent for row in rows])
     scales = np.exp2(exponents.astype(np.float64)).astype(np.float32)
     codes = np.clip(np.rint(rows / scales[:, None].astype(np.float64)), -most, most)
-    return Quantized(
-        shaped(codes, values.shape, setting.axis, np.int8), scales, np.zeros(scales.size, np.int64),
-        setting.axis, Coding(setting.bits),
-    )  # fmt: skip
+    return quantized(codes, values, setting.axis, scales, Coding(setting.bits))
 
 
 def outlier_mask(values: np.ndarray) -> np.ndarray:

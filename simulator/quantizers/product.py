@@ -7,7 +7,7 @@ import numpy as np
 
 from simulator.coding import table_coding
 from simulator.errors import UsageError
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
 from simulator.quantizers._tables import row_sizes
 
@@ -31,10 +31,7 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     exact = rows_of(values, setting.axis) / scales[:, None].astype(np.float64)
     levels = table[_nearest(exact.reshape(-1, setting.vector), table.astype(np.float64))]
     coding = table_coding(table)
-    return Quantized(
-        shaped(levels.reshape(exact.shape), values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis, coding,
-    )  # fmt: skip
+    return quantized(levels, values, setting.axis, scales, coding)
 
 
 def _centroids(vectors: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
-from simulator.quantizers.ranges import limits
+from simulator.quantizers.ranges import largest_of
 
 SUMMARY = "uniform, rounded up or down at random"
 BITS = (2, 8)
@@ -17,12 +17,10 @@ BITS = (2, 8)
 def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     most = (1 << (setting.bits - 1)) - 1
     rows = rows_of(values, setting.axis)
-    highs = np.array([limits(setting.limits, row, setting.bits, True)[1] for row in rows])
+    highs = largest_of(setting.limits, rows, setting.bits)
     scales = ruled(highs / most, setting.scale)
     exact = rows / scales[:, None].astype(np.float64)
     down = np.floor(exact)
     up = np.random.default_rng(setting.seed).random(exact.shape) < exact - down
-    return Quantized(
-        shaped(np.clip(down + up, -most, most), values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis, Coding(setting.bits),
-    )  # fmt: skip
+    codes = np.clip(down + up, -most, most)
+    return quantized(codes, values, setting.axis, scales, Coding(setting.bits))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._tables import scales_of
 
 SUMMARY = "uniform, from -(2**(bits - 1) - 1)"
@@ -17,7 +17,5 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     most = (1 << (setting.bits - 1)) - 1
     scales = scales_of(values, setting, np.arange(-most, most + 1))
     rows = rows_of(values, setting.axis) / scales[:, None].astype(np.float64)
-    return Quantized(
-        shaped(np.clip(np.rint(rows), -most, most), values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis, Coding(setting.bits),
-    )  # fmt: skip
+    codes = np.clip(np.rint(rows), -most, most)
+    return quantized(codes, values, setting.axis, scales, Coding(setting.bits))

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
-from simulator.quantizers.ranges import limits
+from simulator.quantizers.ranges import largest_of
 
 SUMMARY = "uniform, from -2**(bits - 1): one level more"
 BITS = (2, 8)
@@ -21,10 +21,7 @@ BITS = (2, 8)
 def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     least = 1 << (setting.bits - 1)
     rows = rows_of(values, setting.axis)
-    highs = np.array([limits(setting.limits, row, setting.bits, True)[1] for row in rows])
+    highs = largest_of(setting.limits, rows, setting.bits)
     scales = ruled(2 * highs / (2 * least - 1), setting.scale)
     codes = np.clip(np.rint(rows / scales[:, None].astype(np.float64)), -least, least - 1)
-    return Quantized(
-        shaped(codes, values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis, Coding(setting.bits),
-    )  # fmt: skip
+    return quantized(codes, values, setting.axis, scales, Coding(setting.bits))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from simulator.coding import Coding
-from simulator.quantizers._form import Quantized, Setting, rows_of, shaped
+from simulator.quantizers._form import Quantized, Setting, quantized, rows_of
 from simulator.quantizers._scales import ruled
 
 SUMMARY = "-1, 0 and +1"
@@ -19,7 +19,4 @@ def quantize(values: np.ndarray, setting: Setting) -> Quantized:
     sizes = np.abs(rows)
     kept = sizes > _PART * sizes.mean(axis=1, keepdims=True)
     scales = ruled((sizes * kept).sum(axis=1) / np.maximum(kept.sum(axis=1), 1), setting.scale)
-    return Quantized(
-        shaped(np.sign(rows) * kept, values.shape, setting.axis, np.int8), scales,
-        np.zeros(scales.size, np.int64), setting.axis, Coding(2),
-    )  # fmt: skip
+    return quantized(np.sign(rows) * kept, values, setting.axis, scales, Coding(2))

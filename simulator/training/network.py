@@ -119,7 +119,9 @@ class QuantizedNetwork(nn.Module):
             method = "static" if name in fixed else activations
             self.activations[place] = Activation(unsigned, method, graph.spec(name).elements)
         self.products = nn.ModuleDict()
-        for i, node in enumerate(graph.nodes):
+        # By number: names of layers have dots, which names of modules may not.
+        self.numbers = {node.name: str(i) for i, node in enumerate(graph.nodes)}
+        for node in graph.nodes:
             if node.operator not in _OPERATORS:
                 where = f"{graph.name}: {node.operator.upper()} {node.name!r}"
                 raise ModelError(where, "cannot be trained", ", ".join(sorted(_OPERATORS)))
@@ -130,7 +132,8 @@ class QuantizedNetwork(nn.Module):
                 norm = norms.get(node.name)
                 if norm is not None:
                     weights, bias = norm.weights, norm.bias
-                self.products[str(i)] = Product(node, weights, bias, quantizer, norm)
+                number = self.numbers[node.name]
+                self.products[number] = Product(node, weights, bias, quantizer, norm)
 
     def activation(self, name: str) -> Activation:
         found = self.activations[self.places[self.leader[name]]]
@@ -138,7 +141,7 @@ class QuantizedNetwork(nn.Module):
         return found
 
     def product(self, node: Node) -> Product:
-        found = self.products[str(self.graph.nodes.index(node))]
+        found = self.products[self.numbers[node.name]]
         assert isinstance(found, Product)
         return found
 

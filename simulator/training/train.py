@@ -94,8 +94,8 @@ class Lesson:
 def network_of(graph: Graph, lesson: Lesson, how: Training) -> QuantizedNetwork:
     """``graph``, float32, ready to be trained: calibrated on the first samples."""
     norms = norms_of(graph) if how.norms == "trained" else {}
-    graph = prepared(graph, Scheme(activation_limits=how.activation_limits))
     scheme = Scheme(activation_limits=how.activation_limits)
+    graph = prepared(graph, scheme)
     params = activation_params(graph, lesson.x[:_CALIBRATION_SAMPLES], scheme, lesson.params)
     products = [n.name for n in graph.nodes if n.operator in PRODUCTS]
     edges = {products[0], products[-1]} if products else set()

@@ -28,6 +28,11 @@ def range_summary(name: str) -> str:
     return rule.SUMMARY
 
 
+def largest_of(name: str, rows: np.ndarray, bits: int) -> np.ndarray:
+    """The symmetric limit of each row by rule ``name``."""
+    return np.array([limits(name, row, bits, True)[1] for row in rows])
+
+
 def limits(name: str, values: np.ndarray, bits: int, symmetric: bool) -> tuple[float, float]:
     """(low, high) of ``values`` by rule ``name``; within their least and largest (or its negative)."""
     if name not in range_names():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from simulator.cli_arguments import parser
-from simulator.cli_quantize import methods, mixed, quantize, train
+from simulator.cli_quantize import methods, mixed, quantize, remedies, train
 from simulator.cli_shared import announce_compilation, at_least_one, known_rule, progress, tell
 from simulator.cli_studies import energy, plot, power, scale
 from simulator.errors import NpusimError, UsageError
@@ -271,7 +271,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "run": _run, "verify": _verify, "compile": _compile, "devices": _devices, "ops": _ops,
     "models": _models, "profiles": _profiles, "vectors": _vectors, "scalesim": _scalesim,
     "plot": plot, "scale": scale, "power": power, "energy": energy, "quantize": quantize,
-    "quantizers": _quantizers, "methods": methods, "mixed": mixed, "train": train,
+    "quantizers": _quantizers, "methods": methods, "mixed": mixed, "train": train, "remedies": remedies,
 }  # fmt: skip
 
 

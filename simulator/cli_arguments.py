@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from simulator.cli_quantize import add_methods, add_mixed, add_quantize, add_train
+from simulator.cli_quantize import add_methods, add_mixed, add_quantize, add_remedies, add_train
 from simulator.cli_shared import add_json
 
 
@@ -73,6 +73,9 @@ def parser() -> argparse.ArgumentParser:
     ))  # fmt: skip
     add_train(commands.add_parser(
         "train", help="train a float model on what its quantized file computes"
+    ))  # fmt: skip
+    add_remedies(commands.add_parser(
+        "remedies", help="train with and without what keeps power-of-two scales in place"
     ))  # fmt: skip
     quantizers = commands.add_parser("quantizers", help="list quantizers and rules for clipping")
     quantizers.add_argument("--markdown", action="store_true", help="the table as Markdown")

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from simulator.workload import Dataset
 
 _OK = 0
-_ACTIVATION_BITS = 8
 
 
 def quantize(args: argparse.Namespace) -> int:
@@ -33,8 +32,6 @@ def quantize(args: argparse.Namespace) -> int:
 
     at_least_one("--samples", args.samples)
     check_target(args.json)
-    if args.activations != _ACTIVATION_BITS:
-        raise UsageError("--activations", str(args.activations), str(_ACTIVATION_BITS))
     profile = profile_of(args.output)
     scheme = _scheme(args)
     x = load_samples(args.calibrate)[: args.samples]
@@ -114,14 +111,7 @@ def mixed(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    try:
-        from simulator.training.train import Lesson, Training, train
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise UsageError(
-            "training", "the package torch is not installed", "pip install 'npusim[train]'"
-        ) from None
+    _torch()
     from pathlib import Path
 
     from simulator.exporters import profile_of
@@ -129,6 +119,7 @@ def train(args: argparse.Namespace) -> int:
     from simulator.quantizing import input_params, load_float_model, real_samples, write_graph
     from simulator.report.quantization import training_report
     from simulator.training.network import PROFILE
+    from simulator.training.train import Lesson, Training, train
     from simulator.training.weights import Remedies
     from simulator.workload import load_dataset
 
@@ -155,6 +146,44 @@ def train(args: argparse.Namespace) -> int:
     return _OK
 
 
+def remedies(args: argparse.Namespace) -> int:
+    _torch()
+    from pathlib import Path
+
+    from simulator.explore.remedies import Study, effects, outlier_shifts, run_study
+    from simulator.files import check_target
+    from simulator.quantizing import load_float_model
+    from simulator.report.remedies import study_report, study_to_dict
+
+    check_target(args.json)
+    study = Study(
+        tuple(args.model), args.data, args.test, args.input_scale, args.input_zero_point,
+        args.samples, args.scored, tuple(args.variants.split(",") if args.variants else ()),
+        _widths(args.bits), args.seeds, args.epochs, args.batch, args.learning_rate,
+        args.scale_rate,
+    )  # fmt: skip
+    announce_compilation()
+    with progress(len(study.jobs()), "remedies", "run") as update:
+        runs = run_study(study, Path(args.output), args.processes, update)
+    found = effects(runs)
+    shifts = {
+        Path(name).stem: outlier_shifts(load_float_model(name), study.bits) for name in study.models
+    }
+    text = study_report(runs, found, shifts, args.markdown)
+    tell(args.json, study_to_dict(runs, found, shifts), text)
+    return _OK
+
+
+def _torch() -> None:
+    """An error now where there is no torch."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UsageError(
+            "training", "the package torch is not installed", "pip install 'npusim[train]'"
+        )
+
+
 def _widths(text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if not all(part.isdecimal() for part in parts):
@@ -169,10 +198,11 @@ def _accuracies(
     if data is None:
         return {}
     from simulator.npu import exact_device, simulate
-    from simulator.quantizing import float_top1, input_rule
+    from simulator.quantizing import float_top1, input_rule, scored
 
     announce_compilation()
-    result = simulate(written, exact_device(), data, inputs=input_rule(written, data.x))
+    given = scored(written, data, params)
+    result = simulate(written, exact_device(), given, inputs=input_rule(written, given.x))
     assert result.accuracy is not None
     return {"float": float_top1(graph, data, params), "quantized": result.accuracy.top1}
 
@@ -197,7 +227,8 @@ def _scheme(args: argparse.Namespace) -> Scheme:
         layer_bits[name] = int(bits)
     settings = {
         "weights": args.scheme, "bits": args.weights, "per": args.per, "edge_bits": args.edges,
-        "layer_bits": layer_bits, "group": args.group, "vector": args.vector,
+        "layer_bits": layer_bits, "group": args.group, "vector": args.vector, "ranges": args.ranges,
+        "activation_bits": args.activations, "form": args.form,
     }  # fmt: skip
     return replace(_base(args), **settings)
 
@@ -218,18 +249,18 @@ def _add_files(parser: argparse.ArgumentParser, written: str = "a .tflite or .on
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help=f"{written} to write")
 
 
-def _add_input(parser: argparse.ArgumentParser) -> None:
-    """What integer samples stand for."""
+def _add_input(parser: argparse.ArgumentParser, like: bool = True) -> None:
+    """What integer samples stand for; ``like``: or what a model says of it."""
     parser.add_argument(
         "--input-scale", type=float, metavar="S",
         help="what a step of integer samples stands for; a sample is S * (x - Z)",
     )  # fmt: skip
     parser.add_argument("--input-zero-point", type=int, metavar="Z", help="default: 0")
-    parser.add_argument(
-        "--input-like",
-        metavar="MODEL",
-        help="samples are codes of the input of this quantized model",
-    )
+    if like:
+        parser.add_argument(
+            "--input-like", metavar="MODEL",
+            help="samples are codes of the input of this quantized model",
+        )  # fmt: skip
 
 
 def add_quantize(quantize: argparse.ArgumentParser) -> None:
@@ -238,7 +269,11 @@ def add_quantize(quantize: argparse.ArgumentParser) -> None:
         "--weights", type=int, default=8, metavar="BITS", help="default: %(default)s"
     )
     quantize.add_argument(
-        "--activations", type=int, default=8, metavar="BITS", help="8: the only width so far"
+        "--activations",
+        type=int,
+        default=8,
+        metavar="BITS",
+        help="default: %(default)s; fewer in form qonnx",
     )
     quantize.add_argument(
         "--scheme", default="symmetric", metavar="NAME",
@@ -255,6 +290,15 @@ def add_quantize(quantize: argparse.ArgumentParser) -> None:
     quantize.add_argument(
         "--layer", action="append", metavar="NAME=BITS", help="of one layer, by its output's name"
     )
+    quantize.add_argument(
+        "--ranges", choices=["static", "dynamic"], default="static",
+        help="of activations: as calibrated, or found by each product as it runs (.onnx, 8 bits); "
+        "default: %(default)s",
+    )  # fmt: skip
+    quantize.add_argument(
+        "--form", choices=["standard", "qonnx"], default="standard",
+        help="of an .onnx file: standard operators, or QONNX's quantizers; default: %(default)s",
+    )  # fmt: skip
     quantize.add_argument(
         "--group", type=int, default=16, metavar="N", help="of scheme groups; default: %(default)s"
     )
@@ -339,6 +383,45 @@ def add_train(train: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     _add_input(train)
     train.add_argument("--resume", metavar="FILE", help="keeps the state; goes on from it")
+
+
+def add_remedies(remedies: argparse.ArgumentParser) -> None:
+    remedies.add_argument("model", nargs="+", help="float32 .onnx or .tflite files")
+    remedies.add_argument(
+        "--data", required=True, help="labelled set to train on: an .npz with x and y"
+    )
+    remedies.add_argument("--test", required=True, metavar="DATA", help="labelled set to score on")
+    remedies.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER",
+        help="where runs are kept, and taken from by the next study",
+    )  # fmt: skip
+    remedies.add_argument("--variants", metavar="NAMES", help="with commas between; default: all")
+    remedies.add_argument(
+        "--bits", default="8,4,3,2", metavar="LIST", help="of weights; default: %(default)s"
+    )
+    remedies.add_argument("--seeds", type=int, default=3, metavar="N", help="default: %(default)s")
+    remedies.add_argument(
+        "--samples", type=int, metavar="N", help="the first N of --data; default: all"
+    )
+    remedies.add_argument(
+        "--scored", type=int, metavar="N", help="the first N of --test; default: all"
+    )
+    remedies.add_argument("--epochs", type=int, default=2, metavar="N", help="default: %(default)s")
+    remedies.add_argument("--batch", type=int, default=64, metavar="N", help="default: %(default)s")
+    remedies.add_argument(
+        "--learning-rate", type=float, default=1e-3, metavar="R", help="default: %(default)s"
+    )
+    remedies.add_argument(
+        "--scale-rate", type=float, default=1e-2, metavar="R",
+        help="learning rate of scales; default: %(default)s",
+    )  # fmt: skip
+    _add_input(remedies, like=False)
+    remedies.add_argument(
+        "--processes", type=int, default=1, metavar="N",
+        help="runs at a time, each on one thread; default: %(default)s",
+    )  # fmt: skip
+    remedies.add_argument("--markdown", action="store_true", help="the tables as Markdown")
+    add_json(remedies)
 
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:

@@ -76,17 +76,20 @@ def quantize_graph(
     ``params``: those of :func:`input_params`. The result has met the rules of its operators.
     """
     found = quantize_model(graph, real_samples(x, params), scheme, profile, params, progress)
-    return replace(found, graph=check_graph(found.graph))
+    return found if found.content else replace(found, graph=check_graph(found.graph))
 
 
 def write_quantized(found: PostTraining, path: str | Path) -> Graph:
     """Write the model to ``path``; the graph that is read from what was written, before it is there."""
-    return write_graph(found.graph, path)
+    return _written(found.content or bytes_for(path, found.graph), path)
 
 
 def write_graph(graph: Graph, path: str | Path) -> Graph:
     """Likewise of a quantized graph."""
-    content = bytes_for(path, graph)
+    return _written(bytes_for(path, graph), path)
+
+
+def _written(content: bytes, path: str | Path) -> Graph:
     read = read_back(content, Path(path).name)
     write_bytes(Path(path), content)
     return read
@@ -100,6 +103,13 @@ def read_back(content: bytes, name: str) -> Graph:
         path = Path(folder) / name
         path.write_bytes(content)
         return load_graph(path)
+
+
+def scored(graph: Graph, data: Dataset, params: QuantParams | None) -> Dataset:
+    """``data`` as ``graph``, quantized, takes it: as numbers, where its input is one of them."""
+    if not graph.spec(graph.inputs[0]).real:
+        return data
+    return Dataset(data.name, real_samples(data.x, params), data.y)
 
 
 def input_rule(graph: Graph, x: np.ndarray) -> str:

@@ -174,6 +174,49 @@ class MethodRow:
 
 
 @dataclass(frozen=True)
+class LayerExponents:
+    """How the exponent of 2 that is one layer's scale moved in training: the ``first`` and the ``last``;
+    the part of all steps that changed it; its standard deviation over the later half of them; the part of
+    weights that is clipped in the end."""
+
+    layer: str
+    first: float
+    last: float
+    changes: float
+    deviation: float
+    clipped: float
+
+
+@dataclass(frozen=True)
+class RemedyRun:
+    """One training of one model in so many bits: top-1 of the float model before, and of the quantized
+    one."""
+
+    model: str
+    bits: int
+    variant: str
+    seed: int
+    float_top1: float
+    top1: float
+    layers: tuple[LayerExponents, ...] = ()
+
+
+@dataclass(frozen=True)
+class RemedyEffect:
+    """What ``adds`` does to ``base`` in so many bits: the mean gain in top-1 of runs of the same model and
+    seed, its standard error (NaN of one pair), and how many of the ``pairs`` gained."""
+
+    variant: str
+    base: str
+    adds: str
+    bits: int
+    pairs: int
+    mean: float
+    error: float
+    gained: int
+
+
+@dataclass(frozen=True)
 class MixedLayer:
     """Bits of one layer: what it loses alone in so many, and what it costs."""
 

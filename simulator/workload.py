@@ -4,6 +4,7 @@ to fetch, and files of the user's."""
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import tomllib
 import zipfile
@@ -149,6 +150,31 @@ def load_dataset(name_or_path: str | Path) -> Dataset:
         )
         raise DataError(text, problem, allowed)
     return Dataset(path.name, *_arrays(path))
+
+
+def sample_axes(given: tuple[int, ...], wanted: tuple[int, ...], where: str) -> tuple[int, ...]:
+    """The order of a sample's axes in which they are those of an input of shape ``wanted``.
+
+    Axes of 1 do not count, and a sample may be flat. An image whose channels come last is brought to an
+    input that has them first, and the other way around.
+    """
+    ours, theirs = ([d for d in shape if d != 1] for shape in (given, wanted))
+    same = tuple(range(len(given)))
+    if ours == theirs or (len(ours) <= 1 and math.prod(given) == math.prod(wanted)):
+        return same
+    if len(given) == 3:
+        for order in ((2, 0, 1), (1, 2, 0)):
+            if [given[a] for a in order] == list(wanted[-3:]) and math.prod(wanted[:-3]) == 1:
+                return order
+    allowed = f"{list(wanted)}, its {math.prod(wanted)} elements in a row, channels first or last"
+    raise DataError(where, f"a sample has shape {list(given)}", allowed)
+
+
+def samples_as(x: np.ndarray, wanted: tuple[int, ...], where: str) -> np.ndarray:
+    """``x`` (samples, ...) as (samples, *wanted), its axes in the order of :func:`sample_axes`."""
+    order = sample_axes(x.shape[1:], wanted, where)
+    turned = x.transpose(0, *(1 + a for a in order))
+    return turned.reshape(x.shape[0], *wanted)
 
 
 # What a damaged archive raises in zipfile, zlib and numpy's reader of .npy headers.

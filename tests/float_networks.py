@@ -39,8 +39,9 @@ class _Net:
         return self.b.node("BatchNormalization", [x, *given], name, epsilon=1e-3)
 
 
-def write_network(path: Path, seed: int = 0, six: bool = False) -> Path:
-    """A residual network of convolutions of every kind; ``six``: ReLU6 in place of ReLU."""
+def write_network(path: Path, seed: int = 0, six: bool = False, *, padding: bool = True) -> Path:
+    """A residual network of convolutions of every kind; ``six``: ReLU6 in place of ReLU; ``padding``: as an
+    operator of its own, too."""
     net = _Net(seed)
     b = net.b
 
@@ -59,8 +60,10 @@ def write_network(path: Path, seed: int = 0, six: bool = False) -> Path:
     added = relu(b.node("Add", [first, point], "add3"), "relu3")
     pooled = b.node("MaxPool", [added], "pool4", kernel_shape=[2, 2], strides=[2, 2])
     odd = relu(net.conv(pooled, "conv5", 24, 16, pads=[0, 1, 2, 1], strides=[2, 1]), "relu5")
-    side = net.conv(pooled, "conv6", 8, 16, kernel_shape=[1, 3], strides=[2, 1])
-    side = b.node("Pad", [side, b.constant("pads", np.array([0, 0, 0, 1, 0, 0, 0, 1]))], "pad6")
+    around = {} if padding else {"pads": [0, 1, 0, 1]}
+    side = net.conv(pooled, "conv6", 8, 16, kernel_shape=[1, 3], strides=[2, 1], **around)
+    if padding:
+        side = b.node("Pad", [side, b.constant("pads", np.array([0, 0, 0, 1, 0, 0, 0, 1]))], "pad6")
     joined = b.node("Concat", [odd, side], "concat7", axis=1)
     mean = b.node("GlobalAveragePool", [joined], "mean8")
     flat = b.node("Flatten", [mean], "flat8")

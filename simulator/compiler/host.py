@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from simulator.hwconfig import Device
+from simulator.hwconfig import FLOAT_FUNCTIONS, Device
 from simulator.program.commands import Matmul, Vector
 from simulator.tensor import TensorSpec
 
@@ -53,8 +53,10 @@ def weights_are_shifts(
 def function_known(
     command: Matmul | Vector, spec: Callable[[str], TensorSpec], device: Device
 ) -> bool:
-    """the vector unit has the function (vector.functions)"""
-    return isinstance(command, Matmul) or command.function in device.vector.functions
+    """the vector unit has the function (vector.functions, vector.float32)"""
+    if isinstance(command, Matmul) or command.function in device.vector.functions:
+        return True
+    return device.vector.float32 and command.function in FLOAT_FUNCTIONS
 
 
 RULES: tuple[Rule, ...] = (
@@ -63,11 +65,17 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
+def _key(function: str) -> str:
+    return "vector.float32" if function in FLOAT_FUNCTIONS else "vector.functions"
+
+
 def unmet_rules(
     command: Matmul | Vector, spec: Callable[[str], TensorSpec], device: Device
 ) -> list[str]:
     """What ``device`` lacks to run ``command``; ``spec`` gives the tensors it names."""
     unmet = [(rule.__doc__ or "").strip() for rule in RULES if not rule(command, spec, device)]
     if isinstance(command, Vector) and unmet:
-        unmet = [f"the vector unit has the function {command.function!r} (vector.functions)"]
+        unmet = [
+            f"the vector unit has the function {command.function!r} ({_key(command.function)})"
+        ]
     return unmet

@@ -9,7 +9,7 @@ from simulator.errors import DataError
 from simulator.graph import Graph
 from simulator.program.program import Program
 from simulator.tensor import QuantParams, TensorSpec
-from simulator.workload import Dataset
+from simulator.workload import Dataset, samples_as
 
 _BEYOND = 0.1  # of the quantizer's range, on either side
 _TIES = 0.25  # part of the elements that lie exactly between two codes
@@ -72,6 +72,6 @@ def data_inputs(
         raise DataError(data.name, f"the model has {len(graph.inputs)} inputs", "one")
     (name,) = graph.inputs
     spec, x = graph.spec(name), data.x[:samples]
-    if spec.real and x.dtype.kind == "f" and x[0].size == spec.elements:
-        return {name: x.astype(np.float32).reshape(-1, *spec.shape)}
+    if spec.real and x.dtype.kind == "f":
+        return {name: samples_as(x, spec.shape, data.name).astype(np.float32)}
     return {name: to_codes(x, program.placements[name], rule, data.name)}

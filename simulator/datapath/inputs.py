@@ -6,6 +6,7 @@ import numpy as np
 
 from simulator.errors import DataError, UsageError
 from simulator.program.program import Placement
+from simulator.workload import samples_as
 
 RULES = {
     "auto": "codes if the types are equal; pixels if x is uint8, the input int8 with zero point -128; "
@@ -21,12 +22,15 @@ def choose_rule(x: np.ndarray, place: Placement, rule: str, where: str) -> str:
     """The rule to use: ``rule`` itself, or what ``auto`` stands for."""
     if rule not in RULES:
         raise UsageError("inputs", f"rule {rule!r}", ", ".join(RULES))
+    if place.spec.real and (rule not in ("auto", "real") or x.dtype.kind != "f"):
+        given = f"{x.dtype} by the rule {rule!r} for float32 input {place.name!r}"
+        raise DataError(where, given, "real numbers, by the rule real")
     if rule != "auto":
         return rule
-    if x.dtype == place.spec.container:
-        return "codes"
     if x.dtype.kind == "f":
         return "real"
+    if x.dtype == place.spec.container:
+        return "codes"
     zero_point = place.quantization.zero_point if place.quantization else 0
     if x.dtype == np.uint8 and place.spec.dtype == "i8" and zero_point == -128:
         return "pixels"
@@ -41,16 +45,13 @@ def choose_rule(x: np.ndarray, place: Placement, rule: str, where: str) -> str:
 def to_codes(x: np.ndarray, place: Placement, rule: str, where: str) -> np.ndarray:
     """(samples, ...) of a data set -> (samples, *input shape) codes.
 
-    A sample may have any shape with the input's number of elements.
+    The axes of a sample are brought to those of the input (``workload.sample_axes``).
     """
     spec = place.spec
-    if x[0].size != spec.elements:
-        raise DataError(
-            where, f"a sample has shape {list(x.shape[1:])}",
-            f"{spec.elements} elements for input {place.name!r} {list(spec.shape)}",
-        )  # fmt: skip
+    flat = samples_as(x, spec.shape, where)
     chosen = choose_rule(x, place, rule, where)
-    flat = x.reshape(x.shape[0], *spec.shape)
+    if spec.real:
+        return flat.astype(np.float32)
     if chosen == "real":
         assert place.quantization is not None
         with np.errstate(over="ignore"):  # beyond every code, and clamped like it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from simulator.energy.actions import codebook_bytes
+from simulator.energy.actions import FLOAT_ADD, FLOAT_MULTIPLY, codebook_bytes
 from simulator.energy.counts import shifted_bits, stage_parts
 from simulator.energy.scaling import area_factor
 from simulator.energy.table import Bounds, EnergyTable
@@ -69,7 +69,8 @@ def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> Ar
     """The parts of ``device`` at its node, or the ``low`` or ``high`` end of each.
 
     A lane of the vector unit is a multiplier and an adder of 32 bits, its requantizer (the largest that a
-    profile asks for) and two registers.
+    profile asks for) and two registers; with float32, another of either; with a reducer of ranges, two
+    comparators and registers.
     """
     a, array = table.area, device.array
     at_node = _MM2 * area_factor(device.energy.node_nm, table.node_nm, device.name)
@@ -88,6 +89,12 @@ def area_mm2(table: EnergyTable, device: Device, bounds: Bounds = "value") -> Ar
     lane += adder * _SHIFTER_OVER_ADDER * max(s[2] for s in stages) + 2 * _LANE_BITS * register
     sram = at_node * 8 * a.sram_um2_per_bit.at(bounds)
     scratchpads, accumulators = device.sram_bytes
+    if device.vector.float32:
+        lane += (
+            multiplier * FLOAT_MULTIPLY.area * _LANE_BITS**2 + adder * FLOAT_ADD.area * _LANE_BITS
+        )
+    if device.vector.range_reducer:
+        lane += 2 * (adder + register) * _LANE_BITS  # two comparators, and what they have found
     return AreaModel(
         array=device.cores * array.cols * (array.rows * pe + column) * logic,
         vector=device.cores * device.vector.lanes * lane * logic,

@@ -17,7 +17,7 @@ from simulator.dataflows import (
 from simulator.fixedpoint import thresholds
 from simulator.fixedpoint.requantize import REQUANTIZERS
 from simulator.fixedpoint.width import ceil_div
-from simulator.hwconfig import Array, DeviceNumbers, OperatingPoint
+from simulator.hwconfig import FLOAT_FUNCTIONS, Array, DeviceNumbers, OperatingPoint
 from simulator.jit import jit
 from simulator.program.activity import RANDOM, Activity
 from simulator.program.commands import Command, Host, Matmul, Move
@@ -45,7 +45,7 @@ class Counts(NamedTuple):
     ``mac_shifter_bits`` are of PEs that shift; ``table_bits`` are read of tables in front of the array.
     ``register_bits`` are written in PEs as operands and partial sums pass; scratchpad and accumulator
     bits are split into reads and writes; DRAM bytes are packed sizes, whole bursts not counted.
-    ``vector_*`` are operations of a lane on 32-bit words.
+    ``vector_*`` are operations of a lane on 32-bit words, ``float_*`` on float32 numbers.
     """
 
     macs: int
@@ -62,6 +62,8 @@ class Counts(NamedTuple):
     vector_multiplies: int
     vector_adds: int
     vector_lookups: int
+    float_multiplies: int
+    float_adds: int
     stage_multiplier_bits2: int
     stage_adder_bits: int
     stage_shifter_bits: int
@@ -286,6 +288,9 @@ def count_command(
         if command.table_entries:
             done = done._replace(table_bits=weights_read * command.weight_bits)
         return _multipliers(done, program.device.array, grid, psums, command)
+    if command.function in FLOAT_FUNCTIONS:
+        adds, multiplies = outputs * lane.adds, outputs * lane.multiplies
+        return done._replace(vector_adds=0, float_adds=adds, float_multiplies=multiplies)
     return done._replace(vector_multiplies=outputs * lane.multiplies)
 
 

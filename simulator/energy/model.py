@@ -97,6 +97,7 @@ class EnergyModel:
         accumulator += c.accumulator_write_bits * a.accumulator_write_per_bit
         vector = c.vector_multiplies * a.vector_multiply + c.vector_adds * a.vector_add
         vector += c.vector_lookups * a.vector_lookup
+        vector += c.float_multiplies * a.float_multiply + c.float_adds * a.float_add
         vector += c.stage_multiplier_bits2 * a.multiplier_per_bit2
         vector += c.stage_adder_bits * a.adder_per_bit + c.stage_shifter_bits * a.shifter_per_bit
         return {

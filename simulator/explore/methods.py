@@ -14,12 +14,12 @@ import numpy as np
 
 from simulator.errors import UsageError
 from simulator.graph import Graph
-from simulator.hwconfig import Device, with_array
+from simulator.hwconfig import Device, with_array, with_keys
 from simulator.npu import exact_device, simulate
 from simulator.program.commands import Host
 from simulator.program.traffic import program_weight_bytes
 from simulator.quantization.scheme import Scheme
-from simulator.quantizing import float_top1, input_rule, quantize_graph
+from simulator.quantizing import float_top1, input_rule, quantize_graph, scored
 from simulator.result import MethodCost, MethodRow, Result
 from simulator.tensor import QuantParams
 from simulator.workload import Dataset
@@ -31,7 +31,8 @@ _PROFILE = "onnxruntime"
 
 @dataclass(frozen=True)
 class Method:
-    """One way to quantize, in ``bits`` one after the other; ``array``: what it asks of an array."""
+    """One way to quantize, in ``bits`` one after the other; ``array`` and ``vector``: what it asks of an
+    array and of a vector unit."""
 
     name: str
     words: str
@@ -39,6 +40,7 @@ class Method:
     bits: tuple[int, ...]
     array: Mapping[str, Any] = field(default_factory=dict)
     hardware: str = ""
+    vector: Mapping[str, Any] = field(default_factory=dict)
 
     def scheme(self, base: Scheme, bits: int) -> Scheme:
         """``base`` with this method's settings."""
@@ -53,6 +55,8 @@ METHODS = (
     Method("per-tensor", "one scale for a tensor", {"per": "tensor"}, (8, 4)),
     Method("equalized", "and channels equalized", {"per": "tensor", "equalize": True}, (8, 4)),
     Method("asymmetric", "with a zero point", {"weights": "asymmetric", "per": "tensor"}, (8, 4)),
+    Method("dynamic-ranges", "of each input's own range", {"ranges": "dynamic"}, (8,),
+           hardware="float32 lanes", vector={"float32": True, "range_reducer": True}),
     Method("power-of-two-scales", "scales are powers of two, weights' by MSQE",
            {"weights": "msqe", "per": "tensor", "scale": "power_of_two"}, (8, 4, 3)),
     Method("groups", "a factor for 16 channels", {"weights": "groups"}, (4, 3, 2),
@@ -112,19 +116,21 @@ def _row(
     graph: Graph, samples: Samples, devices: Sequence[Device], method: Method, scheme: Scheme
 ) -> MethodRow:
     made = quantize_graph(graph, samples.calibration, scheme, _PROFILE, samples.params).graph
-    scored = simulate(
-        made, exact_device(), samples.scored, inputs=input_rule(made, samples.scored.x),
-        label_offset=samples.label_offset,
+    given = scored(made, samples.scored, samples.params)
+    result = simulate(
+        made, exact_device(), given, inputs=input_rule(made, given.x), label_offset=samples.label_offset,
     )  # fmt: skip
-    assert scored.accuracy is not None
+    assert result.accuracy is not None
     costs = tuple(_cost(simulate(made, with_hardware(device, method))) for device in devices)
     return MethodRow(
-        method.name, method.words, scheme.bits, method.hardware, scored.accuracy.top1, costs
+        method.name, method.words, scheme.bits, method.hardware, result.accuracy.top1, costs
     )
 
 
 def with_hardware(device: Device, method: Method) -> Device:
-    """``device`` with what ``method`` asks of its array; PEs that shift do not split besides."""
+    """``device`` with what ``method`` asks of it; PEs that shift do not split besides."""
+    if method.vector:
+        device = with_keys(device, {"vector": dict(method.vector)})
     if not method.array:
         return device
     plain = {"precision_scaling": "none", "fused_from_bits": 2}

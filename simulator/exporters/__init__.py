@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
 
 from simulator.errors import UsageError
 from simulator.files import check_target, write_bytes
 from simulator.graph import Graph
+from simulator.quantizers import Quantized
 
 # The numeric profile that a file of each format stands for.
 PROFILES = {".tflite": "tflite", ".onnx": "onnxruntime"}
@@ -28,15 +34,49 @@ def model_bytes(graph: Graph) -> bytes:
         from simulator.exporters.tflite import write_tflite
 
         return write_tflite(graph)
-    try:
-        from simulator.exporters.onnx import write_onnx
-    except ModuleNotFoundError as error:
-        if error.name != "onnx":
-            raise
+    _onnx()
+    from simulator.exporters.onnx import write_onnx
+
+    return write_onnx(graph)
+
+
+def dynamic_bytes(graph: Graph, layers: Mapping[str, tuple[Quantized, np.ndarray | None]]) -> bytes:
+    """Float ``graph`` as an ``.onnx`` file whose products find the ranges of their inputs as they run;
+    ``layers``: symmetric weights of 8 bits and the float32 bias, if any, of each product by name."""
+    _onnx()
+    from simulator.exporters.onnx_dynamic import write_dynamic
+
+    return write_dynamic(graph, layers)
+
+
+class ActivationQuantizer(NamedTuple):
+    """``clip(rint(x / scale) + zero_point)`` in so many bits, signed or not; signed codes about a zero
+    point of 0 are as many below it as above."""
+
+    scale: float
+    zero_point: int
+    bits: int
+    signed: bool
+
+
+def qonnx_bytes(
+    graph: Graph, layers: Mapping[str, tuple[Quantized, np.ndarray | None]],
+    activations: Mapping[str, ActivationQuantizer],
+) -> bytes:  # fmt: skip
+    """Float ``graph`` as a QONNX file; ``layers`` as for :func:`dynamic_bytes`, uniform of any width;
+    ``activations``: the quantizers of the input and of every output."""
+    _onnx()
+    from simulator.exporters.qonnx import write_qonnx
+
+    return write_qonnx(graph, layers, activations)
+
+
+def _onnx() -> None:
+    """An error now where there is no onnx."""
+    if find_spec("onnx") is None:
         raise UsageError(
             "an .onnx file", "the package onnx is not installed", "pip install 'npusim[onnx]'"
-        ) from None
-    return write_onnx(graph)
+        )
 
 
 def bytes_for(path: str | Path, graph: Graph) -> bytes:

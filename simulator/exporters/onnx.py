@@ -12,27 +12,22 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from simulator.coding import Coding, codes_of, factors_of, nibbles
 from simulator.errors import ModelError
+from simulator.exporters._onnx_parts import NCHW, Parts, kernel_of, moved
 from simulator.graph import Graph, Node
 
-_OPSET, _IR_VERSION = 21, 10
-_NCHW = (0, 3, 1, 2)
-_ENDS = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
+_OPSETS, _IR_VERSION = {"": 21}, 10
 _KINDS = {"i8": TensorProto.INT8, "u8": TensorProto.UINT8}
 _LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
 _NARROW = 4  # bits of the smallest integers that a file packs
 
 
-class _Writer:
-    """One graph being written; lives for one call of :func:`write_onnx`."""
-
+class _Writer(Parts):
     def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: dict[str, TensorProto] = {}
+        super().__init__(graph)
         # Tensor -> the value that has its codes, and the order in which that has its axes.
         self.codes: dict[str, tuple[str, tuple[int, ...]]] = {}
         self._orders: dict[tuple[str, tuple[int, ...]], str] = {}
@@ -42,18 +37,11 @@ class _Writer:
         inputs = [self._input(name) for name in self.graph.inputs]
         for node in self.graph.nodes:
             if node.operator not in _WRITERS:
-                where = f"{self.graph.name}: {node.operator.upper()} {node.name!r}"
                 problem = "is not written to .onnx files"
-                raise ModelError(where, problem, ", ".join(sorted(_WRITERS)))
+                raise self.error(node, problem, ", ".join(sorted(_WRITERS)))
             _WRITERS[node.operator](self, node)
         outputs = [self._output(name) for name in self.graph.outputs]
-        made = helper.make_graph(
-            self.nodes, self.graph.name, inputs, outputs, list(self.constants.values())
-        )
-        model = helper.make_model(
-            made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION,
-            producer_name="npusim",
-        )  # fmt: skip
+        model = self.model(inputs, outputs, _OPSETS, _IR_VERSION)
         onnx.checker.check_model(model)
         return model.SerializeToString()
 
@@ -84,14 +72,6 @@ class _Writer:
 
     # --- parts -----------------------------------------------------------------------------------
 
-    def add(self, kind: str, inputs: list[str], output: str, **attrs: Any) -> str:
-        self.nodes.append(helper.make_node(kind, inputs, [output], **attrs))
-        return output
-
-    def constant(self, name: str, values: np.ndarray) -> str:
-        self.constants.setdefault(name, numpy_helper.from_array(values.copy("C"), name))
-        return name
-
     def nibbles(self, name: str, values: np.ndarray) -> str:
         """A constant of 4-bit codes."""
         kind = TensorProto.INT4 if values.dtype == np.int8 else TensorProto.UINT4
@@ -102,20 +82,20 @@ class _Writer:
     def value(self, name: str, order: tuple[int, ...] = ()) -> str:
         """The value of a tensor's codes, its axes in ``order``; by default of an image NCHW."""
         rank = len(self.graph.spec(name).shape)
-        order = order or (_NCHW if rank == 4 else tuple(range(rank)))
+        order = order or (NCHW if rank == 4 else tuple(range(rank)))
         value, given = self.codes[name]
         if order == given:
             return value
         if (name, order) not in self._orders:
             perm = [given.index(axis) for axis in order]
-            made = f"{name}/{'nchw' if order == _NCHW else ''.join(map(str, order))}"
+            made = f"{name}/{'nchw' if order == NCHW else ''.join(map(str, order))}"
             self._orders[name, order] = self.add("Transpose", [value], made, perm=perm)
         return self._orders[name, order]
 
     def keep(self, name: str, value: str) -> None:
         """``value`` has the codes of tensor ``name``, of an image NCHW."""
         rank = len(self.graph.spec(name).shape)
-        self.codes[name] = value, _NCHW if rank == 4 else tuple(range(rank))
+        self.codes[name] = value, NCHW if rank == 4 else tuple(range(rank))
 
     def stated(self, name: str) -> list[str]:
         """Scale and zero point of a tensor, as a (de)quantizing operator takes them."""
@@ -129,16 +109,11 @@ class _Writer:
         DequantizeLinear that nothing else reads."""
         if name in self.graph.constants:
             values = self.graph.constants[name]
-            order = _NCHW if values.ndim == 4 else tuple(range(values.ndim))
+            order = NCHW if values.ndim == 4 else tuple(range(values.ndim))
             self.keep(name, self.constant(name, values.transpose(order)))
         count = self.reals[name] = self.reals.get(name, 0) + 1
         given = [self.value(name), *self.stated(name)]
         return self.add("DequantizeLinear", given, f"{name}/real {count}")
-
-    def clipped(self, value: str, kind: str, output: str) -> str:
-        """``value`` between the ends of a ReLU that has two."""
-        ends = [self.constant(f"bound {b:g}", np.array(b, np.float32)) for b in _ENDS[kind]]
-        return self.add("Clip", [value, *ends], output)
 
     def made(self, node: Node, value: str) -> None:
         """The output of ``node``: ``value`` after its activation, quantized."""
@@ -248,10 +223,7 @@ def _bias(w: _Writer, node: Node) -> list[str]:
 
 def _window(node: Node) -> dict[str, Any]:
     known = dict(node.attrs)
-    found: dict[str, Any] = {
-        "pads": [node.integer(f"pad_{side}") for side in ("top", "left", "bottom", "right")],
-        "strides": [node.integer("stride_h"), node.integer("stride_w")],
-    }
+    found = moved(node)
     if "dilation_h" in known:
         found["dilations"] = [node.integer("dilation_h"), node.integer("dilation_w")]
     return found
@@ -279,29 +251,22 @@ def _dense(w: _Writer, node: Node) -> None:
 
 
 def _average_pool(w: _Writer, node: Node) -> None:
-    kernel = [node.integer("kernel_h"), node.integer("kernel_w")]
+    kernel = kernel_of(node)
     name = f"{node.outputs[0]}/mean"
     attrs = {"kernel_shape": kernel, "count_include_pad": 0, **_window(node)}
     w.made(node, w.add("AveragePool", [w.real(node.inputs[0])], name, **attrs))
 
 
 def _max_pool(w: _Writer, node: Node) -> None:
-    kernel = [node.integer("kernel_h"), node.integer("kernel_w")]
+    kernel = kernel_of(node)
     output = node.outputs[0]
     given = [w.value(node.inputs[0])]
     w.keep(output, w.add("MaxPool", given, output, kernel_shape=kernel, **_window(node)))
 
 
 def _mean(w: _Writer, node: Node) -> None:
-    source, axes = node.inputs
-    shape = w.graph.spec(source).shape
-    over = sorted(int(a) % len(shape) for a in w.graph.constants[axes].reshape(-1))
-    output = node.outputs[0]
-    if len(shape) != 4 or over != [1, 2]:
-        where = f"{w.graph.name}: MEAN {node.name!r}"
-        raise ModelError(
-            where, f"is over axes {over} of {list(shape)}", "rows and columns of images"
-        )
+    w.over_images(node)
+    source, output = node.inputs[0], node.outputs[0]
     value = w.add("GlobalAveragePool", [w.real(source)], f"{output}/mean")
     if node.integer("keep_dims"):
         w.made(node, value)
@@ -361,7 +326,7 @@ def _transpose(w: _Writer, node: Node) -> None:
 def _concatenation(w: _Writer, node: Node) -> None:
     rank, axis = len(w.graph.spec(node.outputs[0]).shape), node.integer("axis")
     axis %= rank
-    place = _NCHW.index(axis) if rank == 4 else axis
+    place = NCHW.index(axis) if rank == 4 else axis
     output, inputs = node.outputs[0], [w.value(name) for name in node.inputs]
     w.keep(output, w.add("Concat", inputs, output, axis=place))
 
@@ -370,7 +335,7 @@ def _pad(w: _Writer, node: Node) -> None:
     source, output = node.inputs[0], node.outputs[0]
     amounts = w.graph.constants[node.inputs[1]].astype(np.int64)
     if amounts.shape[0] == 4:
-        amounts = amounts[list(_NCHW)]
+        amounts = amounts[list(NCHW)]
     point = w.graph.quantization(source).zero_point
     given = [
         w.value(source), w.constant(f"{output}/amounts", amounts.T.reshape(-1)),

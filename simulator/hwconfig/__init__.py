@@ -17,6 +17,7 @@ from simulator.hwconfig.load import (
 from simulator.hwconfig.sections import (
     ARITHMETIC,
     DATAFLOWS,
+    FLOAT_FUNCTIONS,
     FUNCTIONS,
     HOST_FUNCTIONS,
     OVERLAPS,
@@ -38,8 +39,9 @@ from simulator.hwconfig.sections import (
 )
 
 __all__ = [
-    "ARITHMETIC", "DATAFLOWS", "FUNCTIONS", "HOST_FUNCTIONS", "OVERLAPS", "VECTOR_FUNCTIONS",
-    "Accumulator", "Array", "Dataflow", "Device", "DeviceNumbers", "Dma", "Dram", "Energy", "Host",
+    "ARITHMETIC", "DATAFLOWS", "FLOAT_FUNCTIONS", "FUNCTIONS", "HOST_FUNCTIONS", "OVERLAPS",
+    "VECTOR_FUNCTIONS", "Accumulator", "Array", "Dataflow", "Device", "DeviceNumbers", "Dma", "Dram",
+    "Energy", "Host",
     "MemoryNumbers", "OperatingPoint", "Power", "Published", "SplitScratchpad", "UnifiedScratchpad",
     "Vector", "VectorFunction", "device_from_dict", "device_names", "json_schema", "load_device",
     "numeric_keys", "parse_device", "with_array", "with_keys",

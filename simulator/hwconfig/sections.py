@@ -30,7 +30,12 @@ HOST_FUNCTIONS = (
 )  # fmt: skip
 # The operations of the host function "arithmetic", by the number that its parameter gives.
 ARITHMETIC = ("add", "sub", "mul", "div", "floor_div", "maximum", "minimum", "sqrt")
-FUNCTIONS = (*VECTOR_FUNCTIONS, *HOST_FUNCTIONS)
+# Those that lanes with float32 do.
+FLOAT_FUNCTIONS = (
+    "cast", "float_binary", "float_mean", "float_quantize", "float_dequantize", "quantize",
+    "dequantize", "quant", "dynamic_quantize", "extremes", "seen_extremes",
+)  # fmt: skip
+FUNCTIONS = (*VECTOR_FUNCTIONS, *HOST_FUNCTIONS, "extremes", "seen_extremes")
 
 
 class Section(BaseModel):
@@ -216,6 +221,22 @@ class Vector(Section):
         "them, so that the slower of the two sets the pace",
     )
     functions: tuple[VectorFunction, ...] = VECTOR_FUNCTIONS
+    float32: bool = Field(
+        False,
+        description="a lane adds and multiplies float32 numbers too, and does what the host does without: "
+        "casts, sums, products and means of numbers, and codes whose scale is made at run time",
+    )
+    range_reducer: bool = Field(
+        False,
+        description="comparators behind the lanes find the extremes of what the unit writes, so that codes "
+        "whose scale is made at run time take one pass more, not two",
+    )
+
+    @model_validator(mode="after")
+    def _reduces_numbers(self) -> Vector:
+        if self.range_reducer and not self.float32:
+            raise ValueError("range_reducer = true without float32 = true")
+        return self
 
 
 class Dma(Section):

@@ -9,7 +9,7 @@ from simulator.errors import ModelError
 from simulator.graph import Graph
 from simulator.importers._memory import memory_bound
 
-__all__ = ["load_float_graph", "load_graph", "memory_bound"]
+__all__ = ["load_float_graph", "load_graph", "memory_bound", "onnx_graph"]
 
 
 def load_float_graph(path: Path) -> Graph:
@@ -49,6 +49,11 @@ def load_graph(path: Path) -> Graph:
 
         return read_tflite(content, path.name)
     return _read_onnx(path)(content, path.name)
+
+
+def onnx_graph(content: bytes, name: str) -> Graph:
+    """The canonical, checked graph of an ``.onnx`` file's bytes."""
+    return _read_onnx(Path(name))(content, name)
 
 
 def _content(path: Path) -> bytes:

@@ -190,12 +190,16 @@ def sizes_of(shape: Sequence[int]) -> Parameters:
     return tuple((f"size_{d}", size) for d, size in enumerate(shape))
 
 
+_ONE_CYCLE = LaneWork(cycles=1, multiplies=0, adds=0)
+
+
 def on_host(
-    node: Node, function: str, made: tuple[int, ...], parameters: Parameters
-) -> common.Lowered:
+    node: Node, function: str, made: tuple[int, ...], parameters: Parameters,
+    lane: LaneWork = _ONE_CYCLE,
+) -> common.Lowered:  # fmt: skip
     """A function of the host over the elements of the output, of one operation each."""
     return common.Lowered((Vector(
         name=node.name, operator=node.operator, function=function, inputs=node.inputs,
         ofmap=node.outputs[0], nest=elementwise_nest(made), parameters=parameters,
-        lane=LaneWork(cycles=1, multiplies=0, adds=0),
+        lane=lane,
     ),))  # fmt: skip

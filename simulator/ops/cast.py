@@ -17,6 +17,7 @@ from simulator.hwconfig import Device
 from simulator.ops import _common as common
 from simulator.ops import _movement as move
 from simulator.profiles import RUN
+from simulator.program.commands import LaneWork
 from simulator.tensor import TensorSpec
 
 SUMMARY = "the same numbers in another element type"
@@ -60,4 +61,5 @@ def reference(graph: Graph, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
 def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
     if graph.spec(node.inputs[0]).dtype == graph.spec(node.outputs[0]).dtype:
         return move.renamed(graph, node)
-    return move.on_host(node, "cast", infer(graph, node), ())
+    lane = LaneWork(cycles=1, multiplies=0, adds=1)  # to float32: as much as normalizing a sum
+    return move.on_host(node, "cast", infer(graph, node), (), lane)

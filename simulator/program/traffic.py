@@ -69,15 +69,20 @@ class CommandNumbers(NamedTuple):
     group: int = 0
 
 
-IFMAP, SECOND_IFMAP, WHOLE = "ifmap", "second_ifmap", "whole"
+IFMAP, SECOND_IFMAP, WHOLE, SEEN = "ifmap", "second_ifmap", "whole", "seen"
+# What it is about, the unit has noted as that was written: nothing is read.
+_OF_WHAT_WAS_WRITTEN = "seen_extremes"
 
 
 def operand_roles(command: Command, specs: Mapping[str, TensorSpec]) -> tuple[str, ...]:
-    """How each input is taken: tile by tile (``ifmap``, ``second_ifmap``), ``whole`` or as ``weights``."""
+    """How each input is taken: tile by tile (``ifmap``, ``second_ifmap``), ``whole`` or as ``weights``; or
+    not at all, since it was ``seen`` as it was written."""
     if isinstance(command, Host | Move):
         return (IFMAP,) * len(command.inputs)
     if isinstance(command, Matmul):
         return (IFMAP, "weights")[: len(command.inputs)]
+    if command.function == _OF_WHAT_WAS_WRITTEN:
+        return (SEEN,) * len(command.inputs)
     nest = command.nest
     read = nest.batch * nest.in_h * nest.in_w * nest.groups * nest.k
     roles: list[str] = []

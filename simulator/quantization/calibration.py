@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +48,52 @@ def activation_params(
         if name not in found:
             found[name] = _params(np.concatenate(parts), scheme)
     return {name: found[leader[name]] for name in kept}
+
+
+class ActivationRange(NamedTuple):
+    """``params``: those of int8 codes; the codes there are."""
+
+    params: QuantParams
+    low: int = -128
+    high: int = 127
+
+    @property
+    def bits(self) -> int:
+        return (self.high - self.low).bit_length()
+
+
+def narrow_ranges(
+    graph: Graph, x: np.ndarray, scheme: Scheme, given: QuantParams | None,
+    progress: Callable[[int], object] | None = None,
+) -> dict[str, ActivationRange]:  # fmt: skip
+    """As :func:`activation_params`, of ``scheme.activation_bits`` about a zero point of 0, unsigned where
+    nothing is negative; the input and the output have 8 bits."""
+    kept = _values(graph, x, progress)
+    leader = shared_ranges(graph)
+    end = graph.nodes[-1]  # what a last softmax is given counts as the output
+    last = leader[end.inputs[0] if end.operator == "softmax" else graph.outputs[0]]
+    first = leader[graph.inputs[0]]
+    members: dict[str, list[np.ndarray]] = {}
+    for name, values in kept.items():
+        members.setdefault(leader[name], []).append(values)
+    found = {}
+    for name, parts in members.items():
+        if name == first and given is not None:
+            found[name] = ActivationRange(given)
+            continue
+        bits = ACTIVATION_BITS if name in (first, last) else scheme.activation_bits
+        found[name] = _about_zero(np.concatenate(parts), bits, scheme)
+    return {name: found[leader[name]] for name in kept}
+
+
+def _about_zero(values: np.ndarray, bits: int, scheme: Scheme) -> ActivationRange:
+    signed = bool(values.min() < 0)
+    low, high = limits(scheme.activation_limits, values, bits, signed)
+    steps = (1 << (bits - signed)) - 1
+    (scale,) = ruled(np.array([max(-low, high) / steps]), scheme.scale)
+    if signed:
+        return ActivationRange(QuantParams((float(scale),), (0,)), -steps, steps)
+    return ActivationRange(QuantParams((float(scale),), (-128,)), -128, steps - 128)
 
 
 def _values(

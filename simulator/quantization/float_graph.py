@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from simulator.errors import DataError, ModelError
+from simulator.errors import ModelError
 from simulator.graph import Graph, Node
 from simulator.tensor import TensorSpec
+from simulator.workload import samples_as
 
 Values = dict[str, np.ndarray]
 _AT_ONCE_BYTES = 1 << 27
@@ -53,12 +54,10 @@ def run_float(graph: Graph, x: np.ndarray, keep: Iterable[str] = ()) -> Values:
     """Outputs of ``graph``, and tensors of ``keep``, for samples ``x`` (samples, ...), float32."""
     keep = {*keep, *graph.outputs}
     spec = graph.spec(graph.inputs[0])
-    if x[0].size != spec.elements:
-        problem = f"a sample has shape {list(x.shape[1:])}"
-        raise DataError("samples", problem, f"{spec.elements} elements for {spec}")
     if spec.shape[:1] != (1,):
         raise ModelError(graph.name, f"its input has shape {list(spec.shape)}", "a leading 1")
-    values: Values = {graph.inputs[0]: x.reshape(x.shape[0], *spec.shape[1:]).astype(np.float32)}
+    given = samples_as(x, spec.shape[1:], "samples")
+    values: Values = {graph.inputs[0]: given.astype(np.float32)}
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     for i, node in enumerate(graph.nodes):
         values[node.outputs[0]] = apply(graph, node, values)

@@ -9,15 +9,23 @@ import numpy as np
 
 from simulator.coding import Coding
 from simulator.errors import DataError, UsageError
+from simulator.exporters import ActivationQuantizer, dynamic_bytes, qonnx_bytes
 from simulator.graph import Graph, GraphTensor, Node
+from simulator.importers import onnx_graph
 from simulator.quantization.adaround import Moments, adaround, moments
-from simulator.quantization.calibration import activation_params, params_between
+from simulator.quantization.calibration import (
+    ActivationRange,
+    activation_params,
+    narrow_ranges,
+    params_between,
+)
 from simulator.quantization.equalization import PRODUCTS, equalize, fold_batch_norms, output_axis
 from simulator.quantization.float_graph import apply, columns, float_model
 from simulator.quantization.scheme import UNIFORM, Scheme
 from simulator.quantizers import Quantized, quantize
 from simulator.quantizers._form import rows_of, shaped
 from simulator.tensor import QuantParams, TensorSpec
+from simulator.workload import samples_as
 
 Progress = Callable[[int], object]
 # Samples that roundings and biases are fitted to, of those given.
@@ -39,11 +47,13 @@ class LayerWeights:
 
 @dataclass(frozen=True, eq=False)
 class PostTraining:
-    """``graph`` with int8 activations, and what became of every layer."""
+    """``graph``, quantized, and what became of every layer. ``content``: the file that it was read from,
+    where ranges are made at run time."""
 
     graph: Graph
     float_graph: Graph
     layers: tuple[LayerWeights, ...]
+    content: bytes = b""
 
 
 def prepared(graph: Graph, scheme: Scheme) -> Graph:
@@ -65,16 +75,58 @@ def quantize_model(
         given_ = "no samples" if x.shape[0] == 0 else "NaN or infinity"
         raise DataError("samples to calibrate with", given_, "finite samples, at least one")
     graph = prepared(graph, scheme)
+    if scheme.form == "qonnx":
+        ranges = narrow_ranges(graph, x, scheme, given, progress)
+        layers = _layers(graph, x[:_FITTED_SAMPLES], scheme, ranges)
+        return _qonnx(graph, layers, ranges, profile)
     params = activation_params(graph, x, scheme, given, progress)
-    layers = _layers(graph, x[:_FITTED_SAMPLES], scheme, params)
+    ranges = {name: ActivationRange(found) for name, found in params.items()}
+    layers = _layers(graph, x[:_FITTED_SAMPLES], scheme, ranges)
+    if scheme.ranges == "dynamic":
+        return _dynamic(graph, layers, profile)
     return PostTraining(assemble(graph, layers, params, profile), graph, tuple(layers.values()))
+
+
+def _dynamic(graph: Graph, layers: dict[str, LayerWeights], profile: str) -> PostTraining:
+    """Ranges made at run time are what files say, and no graph of ours: it is read from one."""
+    if profile != "onnxruntime":
+        raise UsageError("ranges dynamic", f"in profile {profile}", "an .onnx file")
+    for layer in layers.values():
+        if layer.weights.coding != Coding(8) or layer.weights.zero_points.any():
+            given = f"{layer.quantizer} weights of {layer.weights.coding.bits} bits"
+            raise UsageError("ranges dynamic", given, "symmetric ones of 8 bits")
+    content = dynamic_bytes(graph, {k: (v.weights, v.bias) for k, v in layers.items()})
+    made = onnx_graph(content, graph.name)
+    return PostTraining(made, graph, tuple(layers.values()), content)
+
+
+def _qonnx(
+    graph: Graph, layers: dict[str, LayerWeights], ranges: dict[str, ActivationRange], profile: str
+) -> PostTraining:
+    """Likewise, since the arithmetic of such a file is in how it is read."""
+    if profile != "onnxruntime":
+        raise UsageError("form qonnx", f"in profile {profile}", "an .onnx file")
+    for layer in layers.values():
+        coding = layer.weights.coding
+        if coding.table or coding.group or layer.weights.zero_points.any():
+            allowed = ", ".join(name for name in UNIFORM if name != "asymmetric")
+            raise UsageError("form qonnx", f"{layer.quantizer} weights", allowed)
+    activations = {}
+    for name, found in ranges.items():
+        scale, point = found.params.scale, found.params.zero_point
+        signed = found.low != -128
+        shift = 0 if signed else 128
+        activations[name] = ActivationQuantizer(scale, point + shift, found.bits, signed)
+    content = qonnx_bytes(graph, {k: (v.weights, v.bias) for k, v in layers.items()}, activations)
+    made = onnx_graph(content, graph.name)
+    return PostTraining(made, graph, tuple(layers.values()), content)
 
 
 # --- weights -----------------------------------------------------------------------------------------
 
 
 def _layers(
-    graph: Graph, x: np.ndarray, scheme: Scheme, params: dict[str, QuantParams]
+    graph: Graph, x: np.ndarray, scheme: Scheme, ranges: dict[str, ActivationRange]
 ) -> dict[str, LayerWeights]:
     """Every product in order, fitted to inputs as the layers before it give them once quantized."""
     products = [node for node in graph.nodes if node.operator in PRODUCTS]
@@ -87,8 +139,8 @@ def _layers(
     if not fitted:
         return {n.name: _nearest(graph, n, scheme, n.name in edges) for n in products}
     spec = graph.spec(graph.inputs[0])
-    exact = {graph.inputs[0]: x.reshape(x.shape[0], *spec.shape[1:]).astype(np.float32)}
-    given = {n: _as_codes(v, params[n]) for n, v in exact.items()}
+    exact = {graph.inputs[0]: samples_as(x, spec.shape[1:], "samples").astype(np.float32)}
+    given = {n: _as_codes(v, ranges[n]) for n, v in exact.items()}
     last = {name: i for i, node in enumerate(graph.nodes) for name in node.inputs}
     done: dict[str, LayerWeights] = {}
     for i, node in enumerate(graph.nodes):
@@ -105,21 +157,23 @@ def _layers(
                 replaced[node.inputs[2]] = layer.bias
         made = apply(graph, node, replaced)
         exact[node.outputs[0]] = apply(graph, node, exact)
-        given[node.outputs[0]] = _as_codes(made, params[node.outputs[0]])
+        given[node.outputs[0]] = _as_codes(made, ranges[node.outputs[0]])
         for name in {*node.inputs} & set(exact):
             if last[name] == i:
                 del exact[name], given[name]
     return done
 
 
-def _codes(values: np.ndarray, params: QuantParams) -> np.ndarray:
+def _codes(values: np.ndarray, of: ActivationRange) -> np.ndarray:
     """int8 codes of ``values``, as float32."""
-    return np.clip(np.rint(values / np.float32(params.scale)) + params.zero_point, -128, 127)
+    params = of.params
+    return np.clip(np.rint(values / np.float32(params.scale)) + params.zero_point, of.low, of.high)
 
 
-def _as_codes(values: np.ndarray, params: QuantParams) -> np.ndarray:
-    """``values`` as 8-bit codes of ``params`` stand for them."""
-    steps = _codes(values, params) - params.zero_point
+def _as_codes(values: np.ndarray, of: ActivationRange) -> np.ndarray:
+    """``values`` as codes of ``of`` stand for them."""
+    params = of.params
+    steps = _codes(values, of) - params.zero_point
     return (steps * np.float32(params.scale)).astype(np.float32)
 
 
@@ -305,7 +359,7 @@ def _constant(graph: Graph, name: str, unsigned: bool) -> tuple[GraphTensor, np.
     if not old.spec.real:
         return old, values
     params = params_between(float(values.min()), float(values.max()), "float")
-    codes = _codes(values, params).astype(np.int8)
+    codes = _codes(values, ActivationRange(params)).astype(np.int8)
     if unsigned:
         params, codes = _shifted(params), (codes.astype(np.int16) + 128).astype(np.uint8)
     spec = TensorSpec(old.spec.shape, "u8" if unsigned else "i8")

@@ -11,6 +11,8 @@ from simulator.quantizers import SCALES, Setting, quantizer, range_names
 
 GRANULARITIES = ("channel", "tensor")
 ROUNDINGS = ("nearest", "adaround")
+RANGES = ("static", "dynamic")
+FORMS = ("standard", "qonnx")
 # Quantizers whose levels are neighbours, so that a weight may be rounded to either of two.
 UNIFORM = ("symmetric", "symmetric_full", "asymmetric", "msqe")
 # Quantizers of neighbouring input channels, which depthwise layers have none of.
@@ -29,7 +31,10 @@ class Scheme:
     number; ``layer_bits``: of single layers, by the name of their output. A layer whose bits the quantizer
     does not have is symmetric. ``equalize``: cross-layer equalization before; ``rounding``: ``adaround``
     for the rounding that a layer's outputs are nearest with; ``correct_bias``: biases take up what
-    quantized weights do to the mean of each channel.
+    quantized weights do to the mean of each channel. ``ranges``: of activations, ``static`` as calibrated,
+    or ``dynamic``: each product finds that of its own input as it runs. ``form``: ``standard`` operators,
+    or ``qonnx``, whose activations may have fewer than 8 bits (``activation_bits``), all but the input and
+    the output.
     """
 
     weights: str = "symmetric"
@@ -45,6 +50,9 @@ class Scheme:
     equalize: bool = False
     rounding: str = "nearest"
     correct_bias: bool = False
+    ranges: str = "static"
+    activation_bits: int = ACTIVATION_BITS
+    form: str = "standard"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,6 +65,7 @@ class Scheme:
             ("per", self.per, GRANULARITIES), ("limits", self.limits, range_names()),
             ("activation limits", self.activation_limits, range_names()),
             ("scale", self.scale, tuple(SCALES)), ("rounding", self.rounding, ROUNDINGS),
+            ("ranges", self.ranges, RANGES), ("form", self.form, FORMS),
         ):  # fmt: skip
             if value not in allowed:
                 raise UsageError(what, repr(value), ", ".join(allowed))
@@ -64,6 +73,12 @@ class Scheme:
             raise UsageError("rounding adaround", f"with {self.weights}", ", ".join(UNIFORM))
         if self.weights == "asymmetric" and self.per == "channel":
             raise UsageError("weights asymmetric", "per channel", "per tensor")
+        allowed = f"{_PRECISE}, or 2 to {_PRECISE} in form qonnx"
+        fewest = 2 if self.form == "qonnx" else _PRECISE
+        if not fewest <= self.activation_bits <= _PRECISE:
+            raise UsageError("activations", f"{self.activation_bits} bits", allowed)
+        if self.form == "qonnx" and self.ranges == "dynamic":
+            raise UsageError("ranges dynamic", "in form qonnx", "form standard")
         others = (*self.layer_bits.values(), *([self.edge_bits] if self.edge_bits else ()))
         for bits in others:
             if not 2 <= bits <= _PRECISE:

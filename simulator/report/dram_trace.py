@@ -16,6 +16,7 @@ from simulator.program.commands import Command, Matmul, Move, Vector
 from simulator.program.nest import Nest, Tile, ifmap_extent, tile_at, tile_count
 from simulator.program.program import DRAM
 from simulator.program.traffic import (
+    SEEN,
     WHOLE,
     CommandNumbers,
     operand_roles,
@@ -173,7 +174,7 @@ class _Tracer:
         assert isinstance(command, Matmul | Vector)
         found: list[Run] = []
         for name, role in zip(command.inputs, operand_roles(command, self.specs), strict=True):
-            if name in self.places and role not in (WHOLE, "weights"):
+            if name in self.places and role not in (WHOLE, "weights", SEEN):
                 rows, cols = ifmap_extent(nest, tile)
                 top = max(tile.h0 * nest.stride_h - nest.pad_top, 0)
                 left = max(tile.w0 * nest.stride_w - nest.pad_left, 0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from simulator.errors import UsageError
 from simulator.tensor import QuantParams
-from simulator.training.rounding import raised, rounded, scaled_gradient, straight
+from simulator.training.rounding import codes, raised, scaled_gradient, straight
 
 LEVELS = 255
 METHODS = ("static", "lsq", "pact", "tqt")
@@ -62,7 +62,7 @@ class Activation(nn.Module):
             held = torch.where(steps >= alpha.detach(), alpha, steps.clamp_min(0))
             exact = (torch.round(steps) + self.zero_point).clamp(low, high)
             return straight(exact.detach(), held + self.zero_point)
-        return (rounded(steps) + self.zero_point).clamp(low, high)
+        return codes(steps, self.zero_point, low, high)
 
     def params(self) -> QuantParams:
         """As they are now, in the zero points of int8 codes."""

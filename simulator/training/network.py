@@ -25,7 +25,8 @@ from simulator.quantizers import Quantized
 from simulator.tensor import QuantParams
 from simulator.training.activations import LEVELS, Activation
 from simulator.training.rounding import per_channel, rounded
-from simulator.training.weights import METHODS, WeightQuantizer
+from simulator.training.weights import METHODS, POWERS_OF_TWO, WeightQuantizer
+from simulator.workload import sample_axes
 
 PROFILE = "onnxruntime"
 _EXACT = 1 << 24  # of integers in float32
@@ -91,6 +92,11 @@ class Product(nn.Module):
         weights = self.weights * per_channel(factor, rank, axis)
         return weights, (self.bias - mean) * factor + self.norm.beta
 
+    def written(self) -> tuple[Tensor, Tensor | None]:
+        """Weights and bias as a file has them, of a network that is not in training."""
+        with torch.no_grad():
+            return self.folded(_no_statistics)
+
 
 class QuantizedNetwork(nn.Module):
     """``graph``: float32, norms folded. ``params``: int8 parameters of its tensors, as calibrated.
@@ -149,12 +155,14 @@ class QuantizedNetwork(nn.Module):
         return [p for p in self.products.values() if isinstance(p, Product)]
 
     def forward(self, x: Tensor, codes: dict[str, Tensor] | None = None) -> Tensor:
-        """Real outputs, before a last softmax, of real samples ``x`` (samples, ...) in our order of axes;
+        """Real outputs, before a last softmax, of real samples ``x`` (samples, ...);
         ``codes`` takes the codes of every tensor up to there."""
         graph = self.graph
         source = self.activation(graph.inputs[0])
         spec = graph.spec(graph.inputs[0])
-        steps = x.reshape(x.shape[0], *spec.shape[1:]) / source.scale
+        axes = sample_axes(tuple(x.shape[1:]), spec.shape[1:], "samples")
+        image = x.permute(0, *(1 + a for a in axes)).reshape(x.shape[0], *spec.shape[1:])
+        steps = image / source.scale
         values = {graph.inputs[0]: source.codes(steps, 0, LEVELS)}
         last = graph.inputs[0]
         for node in graph.nodes:
@@ -183,8 +191,8 @@ class QuantizedNetwork(nn.Module):
         """The quantized graph as it is now, in profile ``onnxruntime``."""
         layers = {}
         for product in self.layers():
+            weights, offset = product.written()
             with torch.no_grad():
-                weights, offset = product.folded(_no_statistics)
                 levels, scale = product.quantizer(weights)
             node, quantizer = product.node, product.quantizer
             scales = scale.detach().numpy().astype(np.float32).reshape(-1)
@@ -210,7 +218,8 @@ Values = dict[str, Tensor]
 
 
 def _centred(net: QuantizedNetwork, name: str, values: Values) -> Tensor:
-    return values[name] - net.activation(name).zero_point
+    point = net.activation(name).zero_point
+    return values[name] - point if point else values[name]
 
 
 def _product(net: QuantizedNetwork, node: Node, values: Values) -> Tensor:
@@ -246,11 +255,15 @@ def _depthwise(node: Node, x: Tensor, w: Tensor) -> Tensor:
 
 def _windows(node: Node, x: Tensor, kernel: Tensor, groups: int) -> Tensor:
     known = dict(node.attrs)
-    pads = [node.integer(f"pad_{side}") for side in ("left", "right", "top", "bottom")]
-    image = functional.pad(x.permute(0, 3, 1, 2), pads)
+    left, right, top, bottom = (
+        node.integer(f"pad_{side}") for side in ("left", "right", "top", "bottom")
+    )
+    image, around = x.permute(0, 3, 1, 2), (top, left)
+    if (left, top) != (right, bottom):
+        image, around = functional.pad(image, [left, right, top, bottom]), (0, 0)
     steps = node.integer("stride_h"), node.integer("stride_w")
     apart = tuple(node.integer(f"dilation_{s}") if f"dilation_{s}" in known else 1 for s in "hw")
-    return functional.conv2d(image, kernel, None, steps, 0, apart, groups).permute(0, 2, 3, 1)
+    return functional.conv2d(image, kernel, None, steps, around, apart, groups).permute(0, 2, 3, 1)
 
 
 def _dense(node: Node, x: Tensor, w: Tensor) -> Tensor:
@@ -347,16 +360,18 @@ def maker(
 ) -> Callable[[Node, Tensor], WeightQuantizer]:
     """How layers get their quantizers: ``method`` in ``bits``, one scale per ``channel`` or ``tensor``.
 
-    Those whose names are in ``edges`` learn a scale of their own (LSQ) in another number of bits, if there
-    is one.
+    Those whose names are in ``edges`` learn a scale of their own in another number of bits, if there
+    is one: by LSQ, or by TQT where ``method`` has powers of two as scales.
     """
     if method not in METHODS:
         raise UsageError("method", repr(method), ", ".join(METHODS))
 
+    of_edges = METHODS["tqt" if method in POWERS_OF_TWO else "lsq"]
+
     def make(node: Node, weights: Tensor) -> WeightQuantizer:
         axis = output_axis(node) if per == "channel" else None
         if node.name in edges[0] and edges[1]:
-            return METHODS["lsq"](weights, edges[1], axis)
+            return of_edges(weights, edges[1], axis)
         return METHODS[method](weights, bits, axis, **more)
 
     return make

@@ -6,6 +6,8 @@ value is clipped its own gradient is 0.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -35,6 +37,26 @@ def rounded(x: Tensor) -> Tensor:
 def raised(x: Tensor) -> Tensor:
     """To the next integer above."""
     return straight(torch.ceil(x), x)
+
+
+def codes(steps: Tensor, zero_point: int, low: int, high: int) -> Tensor:
+    """Rounded ``steps`` above ``zero_point``, held within ``low`` to ``high``."""
+    return _Codes.apply(steps, zero_point, low, high)  # type: ignore[no-any-return]
+
+
+class _Codes(torch.autograd.Function):
+    """In one piece: images are large, and each pass over one takes as long as a small convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, steps: Tensor, zero_point: int, low: int, high: int) -> Tensor:
+        exact = torch.round(steps).add_(zero_point)
+        made = exact.clamp(low, high)
+        ctx.save_for_backward(made != exact)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        return gradients[0].masked_fill(ctx.saved_tensors[0], 0.0), None, None, None
 
 
 def scaled_gradient(x: Tensor, factor: float) -> Tensor:

@@ -21,6 +21,7 @@ from simulator.quantization.calibration import activation_params
 from simulator.quantization.equalization import PRODUCTS, norms_of
 from simulator.quantization.post_training import prepared
 from simulator.quantization.scheme import GRANULARITIES, Scheme
+from simulator.quantizers import SCALES
 from simulator.tensor import QuantParams
 from simulator.training.activations import METHODS as ACTIVATIONS
 from simulator.training.network import QuantizedNetwork, maker
@@ -29,7 +30,6 @@ from simulator.training.weights import METHODS, Exponents, Remedies
 Progress = Callable[[int], object]
 NORMS = ("folded", "trained")
 _CALIBRATION_SAMPLES = 256
-_THREADS = 2  # the split of a float sum over threads changes its rounding
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class Training:
     to 0 along a cosine. ``stable_from``: with the remedy ``stable``, the part of all epochs after which
     exponents stay. ``norms``: ``folded`` once, before training; or ``trained``: folded anew in every step,
     their statistics those of the batch for ``norms_until`` of all epochs, and then frozen.
+    ``scale_rate``: learning rate of scales, where it is another one. ``activation_scale``: what scales of
+    activations may be, before they are trained if they are. ``equalize``: channels, before all else, which
+    takes norms that are folded. ``threads``: how sums are split among them
+    changes how they are rounded, so that it is as much a part of the training as the seed.
     """
 
     method: str = "lsq"
@@ -58,23 +62,35 @@ class Training:
     norms: str = "folded"
     norms_until: float = 0.5
     activation_limits: str = "mse"
+    activation_scale: str = "float"
+    equalize: bool = False
+    scale_rate: float | None = None
+    threads: int = 2
 
     def __post_init__(self) -> None:
         for what, value, allowed in (
             ("method", self.method, tuple(METHODS)), ("per", self.per, GRANULARITIES),
             ("activations", self.activations, ACTIVATIONS), ("norms", self.norms, NORMS),
+            ("activation scale", self.activation_scale, tuple(SCALES)),
         ):  # fmt: skip
             if value not in allowed:
                 raise UsageError(what, repr(value), ", ".join(allowed))
-        for what, value in (("epochs", self.epochs), ("batch", self.batch)):
+        for what, value in (
+            ("epochs", self.epochs), ("batch", self.batch), ("threads", self.threads)
+        ):  # fmt: skip
             if value < 1:
                 raise UsageError(what, str(value), "at least 1")
+        if self.equalize and self.norms != "folded":
+            raise UsageError("equalize", f"with norms {self.norms}", "norms folded")
         if not 2 <= self.bits <= 8 and self.method not in ("binary", "ternary"):
             raise UsageError("bits", str(self.bits), "2 to 8")
         if self.edge_bits is not None and not 2 <= self.edge_bits <= 8:
             raise UsageError("edge bits", str(self.edge_bits), "2 to 8")
-        if not 0 < self.learning_rate <= 1:
-            raise UsageError("learning rate", f"{self.learning_rate:g}", "above 0, at most 1")
+        for what, rate in (
+            ("learning rate", self.learning_rate), ("learning rate of scales", self.scale_rate)
+        ):  # fmt: skip
+            if rate is not None and not 0 < rate <= 1:
+                raise UsageError(what, f"{rate:g}", "above 0, at most 1")
         if self.weight_decay < 0:
             raise UsageError("weight decay", f"{self.weight_decay:g}", "at least 0")
         for what, value in (("stable from", self.stable_from), ("norms until", self.norms_until)):
@@ -94,7 +110,9 @@ class Lesson:
 def network_of(graph: Graph, lesson: Lesson, how: Training) -> QuantizedNetwork:
     """``graph``, float32, ready to be trained: calibrated on the first samples."""
     norms = norms_of(graph) if how.norms == "trained" else {}
-    scheme = Scheme(activation_limits=how.activation_limits)
+    scheme = Scheme(
+        activation_limits=how.activation_limits, scale=how.activation_scale, equalize=how.equalize
+    )
     graph = prepared(graph, scheme)
     params = activation_params(graph, lesson.x[:_CALIBRATION_SAMPLES], scheme, lesson.params)
     products = [n.name for n in graph.nodes if n.operator in PRODUCTS]
@@ -116,7 +134,7 @@ def train(
     is the same, interrupted or not.
     """
     _check(graph, lesson)
-    torch.set_num_threads(_THREADS)
+    torch.set_num_threads(how.threads)
     torch.manual_seed(how.seed)
     net = network_of(graph, lesson, how)
     x, y = (
@@ -156,14 +174,19 @@ def train(
 
 def _groups(net: QuantizedNetwork, how: Training) -> list[dict[str, Any]]:
     """Weights decay, and so do PACT's clipping points, as its authors have it; scales and biases do not."""
-    decaying = [p.weights for p in net.layers()]
-    if how.activations == "pact":
-        decaying += [p for n, p in net.named_parameters() if n.startswith("activations")]
-    known = {id(p) for p in decaying}
+    weights = [p.weights for p in net.layers()]
+    clipping = list(net.activations.parameters())
+    scales = [p for layer in net.layers() for p in layer.quantizer.parameters()]
+    known = {id(p) for p in (*weights, *clipping, *scales)}
     rest = [p for p in net.parameters() if id(p) not in known]
+    rate = how.scale_rate or how.learning_rate
+    decay = how.weight_decay if how.activations == "pact" else 0.0
     return [
-        {"params": decaying, "weight_decay": how.weight_decay}, {"params": rest, "weight_decay": 0.0}
-    ]  # fmt: skip
+        {"params": weights, "weight_decay": how.weight_decay},
+        {"params": clipping, "weight_decay": decay, "lr": rate},
+        {"params": scales, "weight_decay": 0.0, "lr": rate},
+        {"params": rest, "weight_decay": 0.0},
+    ]
 
 
 def _check(graph: Graph, lesson: Lesson) -> None:

@@ -162,12 +162,13 @@ class Exponents(WeightQuantizer):
     def settled(self, exponent: Tensor) -> Tensor:
         """``exponent``, or the stable one; keeps the running mean while training."""
         if self.frozen:
-            return torch.round(self.mean).to(exponent)
-        if self.training:
+            exponent = torch.round(self.mean).to(exponent)
+        elif self.training:
             seen = exponent.detach()
             start = torch.where(self.mean.isnan(), seen, self.mean)
             self.mean.copy_(_EXPONENT_DECAY * start + (1 - _EXPONENT_DECAY) * seen)
-            self.history.append(seen.numpy().copy())
+        if self.training:
+            self.history.append(exponent.detach().numpy().copy())
         return exponent
 
     def watched(self, levels: Tensor, weights: Tensor, scale: Tensor) -> Tensor:
@@ -288,3 +289,4 @@ METHODS: dict[str, type[WeightQuantizer]] = {
     "lsq": Lsq, "dorefa": Dorefa, "tqt": Tqt, "msqe": Msqe, "gradient": Gradient, "binary": Binary,
     "ternary": Ternary,
 }  # fmt: skip
+POWERS_OF_TWO = ("tqt", "msqe", "gradient")  # as scales

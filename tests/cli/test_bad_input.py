@@ -188,7 +188,8 @@ DATA: list[tuple[str, dict[str, np.ndarray], tuple[str, ...], str]] = [
      f"y is int64 of shape [3, 10]; {ONE_PER_SAMPLE}"),
     ("a-label-too-few", {"x": X, "y": Y[:2]}, (), f"y is int64 of shape [2]; {ONE_PER_SAMPLE}"),
     ("wrong-shape", {"x": np.zeros((3, 32, 32), np.uint8), "y": Y}, (),
-     "a sample has shape [32, 32]; allowed: 784 elements for input 'image' [1, 28, 28, 1]"),
+     "a sample has shape [32, 32]; allowed: [1, 28, 28, 1], its 784 elements in a row, channels first "
+     "or last"),
     ("booleans", {"x": X > 0, "y": Y}, (), "x is bool; allowed: integers or floats"),
     ("texts", {"x": np.full((3, 784), "a"), "y": Y}, (), "x is <U1; allowed: integers or floats"),
     ("objects", {"x": np.array([None] * 3), "y": Y}, (),

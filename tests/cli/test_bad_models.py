@@ -301,8 +301,8 @@ def test_broken_rule_of_an_operator(
 
 
 MODELS = (
-    "digits, digits-float, mlperf-tiny-resnet8, mlperf-tiny-dscnn, mlperf-tiny-mobilenet, "
-    "mlperf-tiny-autoencoder, mlperf-tiny-wakeword"
+    "digits, digits-float, mobilenet-v1-float, mobilenet-v2-float, mlperf-tiny-resnet8, "
+    "mlperf-tiny-dscnn, mlperf-tiny-mobilenet, mlperf-tiny-autoencoder, mlperf-tiny-wakeword"
 )
 
 

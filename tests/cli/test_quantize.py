@@ -122,7 +122,7 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
      "input scale: is not given, and samples are uint8; allowed: what a step of them stands for"),
     ("no-samples", ("quantize", *GIVEN, *TO, "--samples", "0"), "--samples: 0; allowed: at least 1"),
     ("narrow-activations", ("quantize", *GIVEN, *TO, "--activations", "4"),
-     "--activations: 4; allowed: 8"),
+     "activations: 4 bits; allowed: 8, or 2 to 8 in form qonnx"),
     ("unknown-scheme", ("quantize", *GIVEN, *TO, "--scheme", "magic"),
      f"quantizer: 'magic'; allowed: {', '.join(quantizer_names())}"),
     ("bits-of-a-scheme", ("quantize", *GIVEN, *TO, "--scheme", "ternary"),
@@ -146,8 +146,8 @@ ARGUMENTS: list[tuple[str, tuple[str, ...], str]] = [
     ("unknown-method",
      ("methods", *GIVEN, "--device", "wear", "--data", "digits", "--methods", "nearest,magic"),
      "methods: no method 'magic'; allowed: nearest, corrected, adaround, per-tensor, equalized, "
-     "asymmetric, power-of-two-scales, groups, kmeans, product, additive-powers, powers, binary-sums, "
-     "trained-ternary, ternary, binary"),
+     "asymmetric, dynamic-ranges, power-of-two-scales, groups, kmeans, product, additive-powers, "
+     "powers, binary-sums, trained-ternary, ternary, binary"),
     ("methods-on-no-device", ("methods", *GIVEN, "--device", "abacus", "--data", "digits"),
      f"device: no device called 'abacus'; allowed: {DEVICES}, or the path of a .toml file"),
     ("mixed-without-limits", ("mixed", *GIVEN, *TO, "--device", "wear"),
@@ -191,7 +191,11 @@ def test_samples_that_are_refused(
             *given,
         )
     else:
-        refused("samples: a sample has shape [5]; allowed: 784 elements for f32[1,28,28,1]", *given)
+        refused(
+            "samples: a sample has shape [5]; allowed: [28, 28, 1], its 784 elements in a row, channels "
+            "first or last",
+            *given,
+        )
 
 
 def test_a_damaged_npy_file_is_refused(refused: Callable[..., None]) -> None:

@@ -31,6 +31,8 @@ CHARGED = {
     "vector_multiplies": ("vector", "vector_multiply"),
     "vector_adds": ("vector", "vector_add"),
     "vector_lookups": ("vector", "vector_lookup"),
+    "float_multiplies": ("vector", "float_multiply"),
+    "float_adds": ("vector", "float_add"),
     "stage_multiplier_bits2": ("vector", "multiplier_per_bit2"),
     "stage_adder_bits": ("vector", "adder_per_bit"),
     "stage_shifter_bits": ("vector", "shifter_per_bit"),

@@ -70,6 +70,45 @@ def test_lsq_gradients() -> None:
     assert torch.allclose(w.grad, upstream * inside, atol=1e-6)
 
 
+@pytest.mark.parametrize("axis", [None, 0])
+@pytest.mark.parametrize("bits", [2, 3, 4, 8])
+def test_lsq_is_what_pytorch_makes_of_it(bits: int, axis: int | None) -> None:
+    """PyTorch's own kernel of a learned scale: values and gradients.
+
+    It takes what rounds to the last level as inside, the paper what lies within it: between the two,
+    nothing is compared.
+    """
+    w = _weights(96, bits).reshape(4, 24).requires_grad_()
+    quantizer = Lsq(w.detach(), bits, axis)
+    upstream = torch.tensor(np.random.default_rng(bits).normal(0, 1, w.shape), dtype=torch.float32)
+    levels, scale = quantizer(w)
+    step = scale[:, None] if axis == 0 else scale
+    made = levels * step
+    sizes = (w / step).detach().abs()
+    upstream = upstream * ~((sizes > quantizer.most) & (sizes <= quantizer.most + 0.5))
+    torch.autograd.backward((made * upstream).sum())
+    theirs = w.detach().clone().requires_grad_()
+    learned = quantizer.scale.detach().clone().requires_grad_()
+    ends = -quantizer.most, quantizer.most, quantizer.factor
+    if axis == 0:
+        point = torch.zeros(4)
+        other = torch.ops.aten._fake_quantize_learnable_per_channel_affine(
+            theirs, learned, point, 0, *ends
+        )
+    else:
+        other = torch.ops.aten._fake_quantize_learnable_per_tensor_affine(
+            theirs, learned, torch.zeros(1), *ends
+        )
+    torch.autograd.backward((other * upstream).sum())
+    assert torch.allclose(made, other, rtol=1e-6)
+    assert w.grad is not None
+    assert theirs.grad is not None
+    assert torch.allclose(w.grad, theirs.grad, rtol=1e-5)
+    assert quantizer.scale.grad is not None
+    assert learned.grad is not None
+    assert torch.allclose(quantizer.scale.grad, learned.grad, rtol=1e-4)
+
+
 @pytest.mark.parametrize("method", [Tqt, Gradient])
 def test_gradients_of_exponents(method: type[WeightQuantizer]) -> None:
     """``s ln 2`` times ``rint(w / s) - w / s`` inside, Qp or -Qn outside."""
@@ -191,7 +230,8 @@ def test_a_stable_exponent_stays(method: type[Exponents]) -> None:
     loose(w)
     loose.freeze()
     assert not loose.frozen
-    assert len(quantizer.history) == 2
+    assert len(quantizer.history) == 3
+    assert quantizer.history[-1].item() == round(quantizer.mean.item())
 
 
 @pytest.mark.parametrize("name", METHODS)

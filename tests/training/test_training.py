@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -242,3 +243,33 @@ def test_without_torch_it_says_what_to_install(
     assert "the package torch is not installed; allowed: pip install 'npusim[train]'" in (
         capsys.readouterr().err
     )
+
+
+def test_the_command_that_compares_remedies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    command = ["remedies", "digits-float", "--data", "digits", "--test", "digits", "-o", "runs"]
+    command += ["--input-scale", "0.00392157", "--samples", "64", "--scored", "100", "--bits", "4"]
+    command += ["--seeds", "1", "--batch", "16", "--variants", "untrained,msqe,msqe+mask"]
+    assert cli.main([*command, "--json", "study.json"]) == 0
+    shown = capsys.readouterr().out
+    assert "digits-float: top-1 in %" in shown
+    assert "outlier mask  msqe" in shown
+    told = json.loads((tmp_path / "study.json").read_text())
+    assert [run["variant"] for run in told["runs"]] == ["untrained", "msqe", "msqe+mask"]
+    assert len(told["outlier_shifts"]["digits-float"]) == 9
+    assert len(list((tmp_path / "runs").iterdir())) == 3
+    assert cli.main([*command, "--markdown"]) == 0
+    assert "| outlier mask | msqe" in capsys.readouterr().out
+    for given, message in (
+        (["--variants", "best"], "variants: no variant 'best'; allowed: untrained, lsq, msqe"),
+        (["--bits", "four"], "--bits: 'four'; allowed: numbers with commas: 2,4,8"),
+        (["--processes", "0"], "processes: 0; allowed: at least 1"),
+        (["-o", "none"], "none: there is no such folder; allowed: a folder to keep runs in"),
+        (["--epochs", "0"], "epochs: 0; allowed: at least 1"),
+        (["--seeds", "0"], "seeds: 0; allowed: at least 1"),
+    ):
+        assert cli.main([*command, *given]) == 2
+        assert capsys.readouterr().err.startswith(f"npusim: {message}")

@@ -41,7 +41,7 @@ def test_entry_is_complete(entry: Entry) -> None:
     assert re.fullmatch(r"[0-9a-f]{64}", entry.sha256)
     assert entry.title
     assert entry.licence
-    assert entry.file.endswith(".tflite")
+    assert entry.file.endswith((".tflite", ".onnx"))
     assert entry.url == "" or entry.url.startswith("https://")
     if entry.data:
         assert (data_folder("workloads") / entry.data).is_file()

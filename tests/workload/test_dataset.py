@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
@@ -11,9 +12,13 @@ import pytest
 from simulator import compile, load_dataset, load_device, load_model
 from simulator.datapath.inputs import RULES, choose_rule, to_codes
 from simulator.errors import DataError, UsageError
+from simulator.npu import exact_device, simulate
 from simulator.program.program import DRAM, Placement
+from simulator.quantization.float_graph import run_float
+from simulator.quantization.scheme import Scheme
+from simulator.quantizing import load_float_model, quantize_graph
 from simulator.tensor import QuantParams, TensorSpec
-from simulator.workload import Dataset
+from simulator.workload import Dataset, sample_axes, samples_as
 
 
 def place(dtype: str, scale: float = 0.5, zero_point: int = 0) -> Placement:
@@ -160,3 +165,51 @@ def test_damaged_archives_are_data_errors(tmp_path: Path) -> None:
         except DataError:
             pass
     assert read < 200
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "order"),
+    [((32, 32, 3), (32, 32, 3), (0, 1, 2)), ((28, 28), (28, 28, 1), (0, 1)), ((784,), (28, 28, 1), (0,)),
+     ((1, 49, 10), (49, 10, 1), (0, 1, 2)), ((32, 32, 3), (3, 32, 32), (2, 0, 1)),
+     ((3, 32, 32), (1, 32, 32, 3), (1, 2, 0)), ((3, 3, 3), (3, 3, 3), (0, 1, 2)),
+     ((3, 5, 4), (4, 3, 5), (2, 0, 1)), ((), (1,), ())],
+)  # fmt: skip
+def test_axes_of_samples(
+    given: tuple[int, ...], wanted: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    assert sample_axes(given, wanted, "x") == order
+    x = np.arange(2 * math.prod(given)).reshape(2, *given)
+    made = samples_as(x, wanted, "x")
+    assert made.shape == (2, *wanted)
+    assert (made.reshape(2, -1) == x.transpose(0, *(1 + a for a in order)).reshape(2, -1)).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [((4, 3, 5), (3, 4, 5)), ((7, 112), (28, 28, 1)), ((5,), (4,)), ((3, 32, 32), (2, 3, 32, 32)),
+     ((16, 64, 3), (32, 32, 3))],
+)  # fmt: skip
+def test_axes_that_fit_no_input_are_refused(
+    given: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    with pytest.raises(
+        DataError, match=r"a sample has shape .*; allowed: .* channels first or last"
+    ):
+        sample_axes(given, wanted, "x")
+
+
+def test_images_with_channels_last_score_as_those_with_channels_first() -> None:
+    """A model whose input has channels first, and the same images in either order."""
+    graph = load_float_model("mobilenet-v1-float")
+    x = np.random.default_rng(0).normal(0, 1, (4, 32, 32, 3)).astype(np.float32)
+    last, first = (run_float(graph, v) for v in (x, x.transpose(0, 3, 1, 2)))
+    assert (last[graph.outputs[0]] == first[graph.outputs[0]]).all()
+    made = quantize_graph(graph, x, Scheme(), "onnxruntime").graph
+    found = [
+        simulate(
+            made, exact_device(), Dataset("x", v, np.zeros(4, np.int64)), inputs="real"
+        ).accuracy
+        for v in (x, x.transpose(0, 3, 1, 2), x.transpose(0, 3, 1, 2).reshape(4, -1))
+    ]
+    predictions = [accuracy.predictions.tolist() for accuracy in found if accuracy]
+    assert predictions[0] == predictions[1] == predictions[2]

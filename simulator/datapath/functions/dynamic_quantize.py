@@ -1,6 +1,7 @@
-"""What DynamicQuantizeLinear makes of numbers; the host's.
+"""What DynamicQuantizeLinear makes of numbers; the host's, or a vector unit's with float32.
 
-Inputs: the numbers, for their scale; with the scale, for their zero point; with both, for their codes.
+Inputs: the numbers or their extremes, for their scale; with the scale, for their zero point; the numbers
+with both, for their codes.
 """
 
 from __future__ import annotations

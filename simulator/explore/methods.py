@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import UsageError
+from simulator.explore._choice import named
 from simulator.graph import Graph
 from simulator.hwconfig import Device, with_array, with_keys
 from simulator.npu import exact_device, simulate
@@ -79,11 +79,7 @@ METHODS = (
 
 def methods_named(names: Sequence[str]) -> list[Method]:
     """Methods by name, in the order given; all of them by default."""
-    known = {method.name: method for method in METHODS}
-    for name in names:
-        if name not in known:
-            raise UsageError("methods", f"no method {name!r}", ", ".join(known))
-    return [known[name] for name in names] if names else list(METHODS)
+    return named("method", names, METHODS)
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.errors import DataError, UsageError
+from simulator.explore._choice import named
 from simulator.files import write_text
 from simulator.graph import Graph
 from simulator.importers._check import check_graph
@@ -101,11 +102,7 @@ VARIANTS = (
 
 def variants_named(names: Sequence[str]) -> list[Variant]:
     """Variants by name, in the order given; all of them by default."""
-    known = {variant.name: variant for variant in VARIANTS}
-    for name in names:
-        if name not in known:
-            raise UsageError("variants", f"no variant {name!r}", ", ".join(known))
-    return [known[name] for name in names] if names else list(VARIANTS)
+    return named("variant", names, VARIANTS)
 
 
 @dataclass(frozen=True)
@@ -170,13 +167,15 @@ class Job:
 
     def training(self) -> Training:
         from simulator.training.train import Training
-        from simulator.training.weights import Remedies
+        from simulator.training.weights import POWERS_OF_TWO, Remedies
 
         study, variant = self.study, self.variant
+        # Of exponents; a step of a scale itself would be a large part of it.
+        rate = study.scale_rate if variant.method in POWERS_OF_TWO else None
         return Training(
             variant.method, self.bits, "tensor", "static", _EDGE_BITS, study.epochs, study.batch,
             study.learning_rate, seed=self.seed, remedies=Remedies(**variant.settings),
-            activation_scale="power_of_two", equalize=True, scale_rate=study.scale_rate, threads=1,
+            activation_scale="power_of_two", equalize=True, scale_rate=rate, threads=1,
             stable_from=0.5,
         )  # fmt: skip
 

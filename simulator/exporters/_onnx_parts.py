@@ -41,6 +41,14 @@ class Parts:
         ends = [self.constant(f"bound {b:g}", np.array(b, np.float32)) for b in _ENDS[kind]]
         return self.add("Clip", [value, *ends], output)
 
+    def activated(self, node: Node, value: str) -> str:
+        """``value``, of ``node``, after its activation; itself where it has none."""
+        output = node.outputs[0]
+        kind = str(dict(node.attrs).get("activation", "NONE"))
+        if kind == "RELU":
+            return self.add("Relu", [value], f"{output}/relu")
+        return value if kind == "NONE" else self.clipped(value, kind, f"{output}/clip")
+
     def model(
         self, inputs: list[onnx.ValueInfoProto], outputs: list[onnx.ValueInfoProto],
         opsets: dict[str, int], ir_version: int,

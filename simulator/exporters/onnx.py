@@ -118,13 +118,8 @@ class _Writer(Parts):
     def made(self, node: Node, value: str) -> None:
         """The output of ``node``: ``value`` after its activation, quantized."""
         output = node.outputs[0]
-        kind = str(dict(node.attrs).get("activation", "NONE"))
-        if kind == "RELU":
-            value = self.add("Relu", [value], f"{output}/relu")
-        elif kind != "NONE":
-            value = self.clipped(value, kind, f"{output}/clip")
         self._kind(output)
-        given = [value, *self.stated(output)]
+        given = [self.activated(node, value), *self.stated(output)]
         self.keep(output, self.add("QuantizeLinear", given, output))
 
     def weights(self, node: Node, order: tuple[int, ...]) -> str:

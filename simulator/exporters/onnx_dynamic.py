@@ -66,7 +66,7 @@ class _Writer(NumberParts):
         self.known.add(name)
         return self.add("Mul", [above, scale], name)
 
-    def activated(self, node: Node, value: str) -> None:
+    def finished(self, node: Node, value: str) -> None:
         """The output of ``node``: ``value``, just made, after its activation, if it has one."""
         output = node.outputs[0]
         kind = str(dict(node.attrs).get("activation", "NONE"))
@@ -105,7 +105,7 @@ def _product(w: _Writer, node: Node) -> None:
     if bias is not None:
         added = w.constant(f"{output}/bias", bias.astype(np.float32).reshape(shape))
         value = w.add("Add", [value, added], f"{output}/with bias")
-    w.activated(node, value)
+    w.finished(node, value)
 
 
 def _levels(w: _Writer, node: Node, found: Quantized) -> tuple[str, str]:
@@ -123,7 +123,7 @@ def _levels(w: _Writer, node: Node, found: Quantized) -> tuple[str, str]:
 
 def _add(w: _Writer, node: Node) -> None:
     given = [w.real(name) for name in node.inputs]
-    w.activated(node, w.add("Add", given, f"{node.outputs[0]}/sum"))
+    w.finished(node, w.add("Add", given, f"{node.outputs[0]}/sum"))
 
 
 def _max_pool(w: _Writer, node: Node) -> None:
@@ -154,10 +154,10 @@ def _mean_of_image(w: _Writer, node: Node) -> None:
     value = w.add("ReduceMean", given, f"{output}/mean", axes=[2, 3], keepdims=1)
     made = w.graph.spec(output).shape
     if len(made) == 4:
-        w.activated(node, value)
+        w.finished(node, value)
         return
     target = w.constant(f"{output}/shape", np.array(made, np.int64))
-    w.activated(node, w.add("Reshape", [value, target], f"{output}/row"))
+    w.finished(node, w.add("Reshape", [value, target], f"{output}/row"))
 
 
 _WRITERS: dict[str, Callable[[_Writer, Node], object]] = {

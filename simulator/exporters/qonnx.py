@@ -63,12 +63,7 @@ class _Writer(NumberParts):
     def made(self, node: Node, value: str) -> None:
         """The output of ``node``: ``value`` after its activation, quantized."""
         output = node.outputs[0]
-        kind = str(dict(node.attrs).get("activation", "NONE"))
-        if kind == "RELU":
-            value = self.add("Relu", [value], f"{output}/relu")
-        elif kind != "NONE":
-            value = self.clipped(value, kind, f"{output}/clip")
-        self.quantized(output, value, output)
+        self.quantized(output, self.activated(node, value), output)
 
 
 def write_qonnx(

@@ -34,7 +34,7 @@ def accuracy_figure(plt: Any, runs: Sequence[RemedyRun], variants: Sequence[str]
             )  # fmt: skip
         axes.axhline(100 * ours[0].float_top1, color="black", linewidth=0.8)
         axes.annotate(
-            "float", (1, 100 * ours[0].float_top1), (-4, 3), xycoords=("axes fraction", "data"),
+            "float", (1, 100 * ours[0].float_top1), (-4, -10), xycoords=("axes fraction", "data"),
             textcoords="offset points", ha="right", fontsize=8,
         )  # fmt: skip
         axes.set_title(model)
@@ -94,7 +94,9 @@ def layers_figure(
             moved.plot(places, means, marker=".", linewidth=0.8, label=variant)
         moved.set_ylabel("steps that change the exponent, %")
         moved.legend(fontsize=8)
+        raised.yaxis.get_major_locator().set_params(integer=True)
         for axes in (raised, moved):
+            axes.set_xlim(-0.7, len(layers) - 0.3)
             axes.set_xticks(
                 range(len(layers)), [_short(n) for n in layers], rotation=90, fontsize=7
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from simulator.cli_quantize import add_methods, add_mixed, add_quantize, add_remedies, add_train
 from simulator.cli_shared import add_json
@@ -62,23 +63,7 @@ def parser() -> argparse.ArgumentParser:
         "-o", "--output", metavar="FILE", help=".png, .svg or .pdf; default: KIND.png"
     )
     _add_profile(plot, "the one the file's format stands for")
-    add_quantize(commands.add_parser(
-        "quantize", help="make a quantized model of a float one, by unlabelled samples"
-    ))  # fmt: skip
-    add_methods(commands.add_parser(
-        "methods", help="methods of quantization side by side: accuracy, and costs on devices"
-    ))  # fmt: skip
-    add_mixed(commands.add_parser(
-        "mixed", help="bits for each layer of a float model, within limits that a device sets"
-    ))  # fmt: skip
-    add_train(commands.add_parser(
-        "train", help="train a float model on what its quantized file computes"
-    ))  # fmt: skip
-    add_remedies(commands.add_parser(
-        "remedies", help="train with and without what keeps power-of-two scales in place"
-    ))  # fmt: skip
-    quantizers = commands.add_parser("quantizers", help="list quantizers and rules for clipping")
-    quantizers.add_argument("--markdown", action="store_true", help="the table as Markdown")
+    _add_quantizing(commands)
     _add_scale(commands.add_parser("scale", help="a model on one core, two, and more"))
     _add_power(commands.add_parser(
         "power", help="what a model draws over operating points, at a rate, and over time"
@@ -99,6 +84,27 @@ def parser() -> argparse.ArgumentParser:
     scalesim.add_argument("config", help="a .cfg file: array and dataflow are taken from it")
     add_json(scalesim)
     return whole
+
+
+def _add_quantizing(commands: Any) -> None:
+    """Commands that make quantized models of float ones."""
+    add_quantize(commands.add_parser(
+        "quantize", help="make a quantized model of a float one, by unlabelled samples"
+    ))  # fmt: skip
+    add_methods(commands.add_parser(
+        "methods", help="methods of quantization side by side: accuracy, and costs on devices"
+    ))  # fmt: skip
+    add_mixed(commands.add_parser(
+        "mixed", help="bits for each layer of a float model, within limits that a device sets"
+    ))  # fmt: skip
+    add_train(commands.add_parser(
+        "train", help="train a float model on what its quantized file computes"
+    ))  # fmt: skip
+    add_remedies(commands.add_parser(
+        "remedies", help="train with and without what keeps power-of-two scales in place"
+    ))  # fmt: skip
+    quantizers = commands.add_parser("quantizers", help="list quantizers and rules for clipping")
+    quantizers.add_argument("--markdown", action="store_true", help="the table as Markdown")
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -199,6 +201,12 @@ class RemedyRun:
     float_top1: float
     top1: float
     layers: tuple[LayerExponents, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RemedyRun:
+        """The run of which ``values`` is the ``asdict``."""
+        layers = tuple(LayerExponents(**layer) for layer in values["layers"])
+        return cls(**{**values, "layers": layers})
 
 
 @dataclass(frozen=True)

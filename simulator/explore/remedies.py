@@ -288,10 +288,7 @@ def _kept(path: Path, job: Job) -> RemedyRun | None:
     allowed = "a file that an earlier run of the same study has written"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        key, values = found["key"], found["run"]
-        run = RemedyRun(
-            **{**values, "layers": tuple(LayerExponents(**v) for v in values["layers"])}
-        )
+        key, run = found["key"], RemedyRun.from_dict(found["run"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(str(path), f"cannot be read: {error}", allowed) from None
     if key != job.key():
@@ -346,7 +343,7 @@ def _layers(net: QuantizedNetwork) -> tuple[LayerExponents, ...]:
             continue
         history = np.array(quantizer.history)[:, 0]
         later = history[len(history) // 2 :]
-        weights = layer.written()[0].detach().numpy()
+        weights = layer.written()[0].numpy()
         step = float(np.exp2(history[-1]))
         most = (1 << (quantizer.bits - 1)) - 1
         found.append(LayerExponents(

@@ -17,6 +17,11 @@ from simulator.graph import Graph, Node
 
 NCHW = (0, 3, 1, 2)
 _NHWC = (0, 2, 3, 1)
+# Our axes of a product's weights in the file's order.
+WEIGHT_ORDERS = {
+    "conv_2d": (0, 3, 1, 2), "depthwise_conv_2d": (3, 0, 1, 2), "fully_connected": (0, 1)
+}  # fmt: skip
+_LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
 _ENDS = {"RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
 
 
@@ -141,6 +146,17 @@ class NumberParts(Parts):
         dilations = [int(known.get(f"dilation_{side}", 1)) for side in "hw"]  # type: ignore[arg-type]
         kernel = list(weights[1:3])
         return {"group": groups, "kernel_shape": kernel, "dilations": dilations, **moved(node)}
+
+
+def saturates(levels: np.ndarray) -> bool:
+    """Whether int8 ``levels`` are too large beside uint8 codes: on processors without VNNI, ONNX Runtime
+    sums two products of uint8 by int8 in 16 bits, which products of uint8 by uint8 it does not."""
+    return bool(np.abs(levels.astype(np.int16)).max() > _LARGEST_SIGNED)
+
+
+def as_unsigned(levels: np.ndarray) -> np.ndarray:
+    """int8 numbers as the uint8 ones with a zero point that is 128 more."""
+    return (levels.astype(np.int16) + 128).astype(np.uint8)
 
 
 def moved(node: Node) -> dict[str, Any]:

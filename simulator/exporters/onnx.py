@@ -16,12 +16,19 @@ from onnx import TensorProto, helper
 
 from simulator.coding import Coding, codes_of, factors_of, nibbles
 from simulator.errors import ModelError
-from simulator.exporters._onnx_parts import NCHW, Parts, kernel_of, moved
+from simulator.exporters._onnx_parts import (
+    NCHW,
+    WEIGHT_ORDERS,
+    Parts,
+    as_unsigned,
+    kernel_of,
+    moved,
+    saturates,
+)
 from simulator.graph import Graph, Node
 
 _OPSETS, _IR_VERSION = {"": 21}, 10
 _KINDS = {"i8": TensorProto.INT8, "u8": TensorProto.UINT8}
-_LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
 _NARROW = 4  # bits of the smallest integers that a file packs
 
 
@@ -122,17 +129,12 @@ class _Writer(Parts):
         given = [self.activated(node, value), *self.stated(output)]
         self.keep(output, self.add("QuantizeLinear", given, output))
 
-    def weights(self, node: Node, order: tuple[int, ...]) -> str:
-        """The constant weights of a product as float32, axes in ``order``.
-
-        Large ones become uint8 with zero point 128: on processors without VNNI, ONNX Runtime sums two
-        products of uint8 by int8 in 16 bits, which products of uint8 by uint8 it does not.
-        """
-        name = node.inputs[1]
+    def weights(self, node: Node) -> str:
+        """The constant weights of a product as float32; large ones are uint8 with zero point 128."""
+        name, order = node.inputs[1], WEIGHT_ORDERS[node.operator]
         tensor, levels = self.graph.tensors[name], self.graph.constants[name]
         q = self.graph.quantization(name)
-        large = np.abs(levels.astype(np.int16)).max() > _LARGEST_SIGNED
-        unsigned = bool(large) and self.graph.spec(node.inputs[0]).dtype == "u8"
+        unsigned = saturates(levels) and self.graph.spec(node.inputs[0]).dtype == "u8"
         if tensor.coding is None:
             codes = self.constant(name, self._moved(levels, unsigned).transpose(order))
         else:
@@ -150,7 +152,7 @@ class _Writer(Parts):
 
     @staticmethod
     def _moved(levels: np.ndarray, unsigned: bool) -> np.ndarray:
-        return (levels.astype(np.int16) + 128).astype(np.uint8) if unsigned else levels
+        return as_unsigned(levels) if unsigned else levels
 
     def _coded(self, name: str, levels: np.ndarray, coding: Coding, unsigned: bool) -> str:
         """8-bit levels, made of the codes that stand for them."""
@@ -227,8 +229,7 @@ def _window(node: Node) -> dict[str, Any]:
 def _convolution(w: _Writer, node: Node) -> None:
     x, weights = (w.graph.spec(n).shape for n in node.inputs[:2])
     depthwise = node.operator == "depthwise_conv_2d"
-    order = (3, 0, 1, 2) if depthwise else (0, 3, 1, 2)
-    inputs = [w.real(node.inputs[0]), w.weights(node, order), *_bias(w, node)]
+    inputs = [w.real(node.inputs[0]), w.weights(node), *_bias(w, node)]
     groups = x[3] if depthwise else x[3] // weights[3]
     kernel = list(weights[1:3])
     name = f"{node.outputs[0]}/sums"
@@ -241,7 +242,7 @@ def _dense(w: _Writer, node: Node) -> None:
     if len(spec.shape) != 2 or len(made.shape) != 2:
         where = f"{w.graph.name}: FULLY_CONNECTED {node.name!r}"
         raise ModelError(where, f"multiplies {spec}", "rows, in an .onnx file: reshape before")
-    inputs = [w.real(source), w.weights(node, (0, 1)), *_bias(w, node)]
+    inputs = [w.real(source), w.weights(node), *_bias(w, node)]
     w.made(node, w.add("Gemm", inputs, f"{node.outputs[0]}/sums", transB=1))
 
 

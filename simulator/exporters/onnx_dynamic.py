@@ -14,12 +14,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from simulator.exporters._onnx_parts import NumberParts, kernel_of, moved
+from simulator.exporters._onnx_parts import (
+    WEIGHT_ORDERS,
+    NumberParts,
+    as_unsigned,
+    kernel_of,
+    moved,
+    saturates,
+)
 from simulator.graph import Graph, Node
 from simulator.quantizers import Quantized
 
 _OPSETS, _IR_VERSION = {"": 17}, 8
-_LARGEST_SIGNED = 64  # of which two times 255 fit 16 bits
 
 
 class _Writer(NumberParts):
@@ -109,14 +115,13 @@ def _product(w: _Writer, node: Node) -> None:
 
 
 def _levels(w: _Writer, node: Node, found: Quantized) -> tuple[str, str]:
-    """Weights in the file's order, and their zero point: large ones as uint8 with zero point 128, since on
-    processors without VNNI ONNX Runtime sums two products of uint8 by int8 in 16 bits."""
-    order = {"conv_2d": (0, 3, 1, 2), "depthwise_conv_2d": (3, 0, 1, 2)}.get(node.operator, (1, 0))
-    levels = found.levels.transpose(order)
-    point = np.array(0, np.int8)
-    if np.abs(levels.astype(np.int16)).max() > _LARGEST_SIGNED:
-        levels = (levels.astype(np.int16) + 128).astype(np.uint8)
-        point = np.array(128, np.uint8)
+    """Weights in the file's order, and their zero point: large ones as uint8 with zero point 128."""
+    order = WEIGHT_ORDERS[node.operator]
+    if node.operator == "fully_connected":
+        order = order[::-1]  # MatMulInteger has no transposed operand
+    levels, point = found.levels.transpose(order), np.array(0, np.int8)
+    if saturates(levels):
+        levels, point = as_unsigned(levels), as_unsigned(point)
     name = f"{node.outputs[0]}/weights"
     return w.constant(name, levels), w.constant(f"{name} zero point", point)
 

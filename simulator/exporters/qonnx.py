@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from simulator.exporters import ActivationQuantizer
-from simulator.exporters._onnx_parts import NumberParts, kernel_of, moved
+from simulator.exporters._onnx_parts import WEIGHT_ORDERS, NumberParts, kernel_of, moved
 from simulator.graph import Graph, Node
 from simulator.quantizers import Quantized
 
@@ -81,8 +81,7 @@ def write_qonnx(
 def _product(w: _Writer, node: Node) -> None:
     found, bias = w.layers[node.name]
     output = node.outputs[0]
-    order = {"conv_2d": (0, 3, 1, 2), "depthwise_conv_2d": (3, 0, 1, 2)}.get(node.operator, (0, 1))
-    real = found.real.astype(np.float32).transpose(order)
+    real = found.real.astype(np.float32).transpose(WEIGHT_ORDERS[node.operator])
     shape = (-1, *([1] * (real.ndim - 1))) if found.scales.size > 1 else ()
     name, scales = f"{output}/weights", found.scales.reshape(shape)
     numbers = w.constant(f"{name}/numbers", real)

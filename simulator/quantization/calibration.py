@@ -61,6 +61,11 @@ class ActivationRange(NamedTuple):
     def bits(self) -> int:
         return (self.high - self.low).bit_length()
 
+    @property
+    def signed(self) -> bool:
+        """Whether they are codes of signed numbers, rather than unsigned ones less 128."""
+        return self.low != -128
+
 
 def narrow_ranges(
     graph: Graph, x: np.ndarray, scheme: Scheme, given: QuantParams | None,

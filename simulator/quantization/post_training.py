@@ -74,23 +74,26 @@ def quantize_model(
     if x.shape[0] == 0 or not np.isfinite(x).all():
         given_ = "no samples" if x.shape[0] == 0 else "NaN or infinity"
         raise DataError("samples to calibrate with", given_, "finite samples, at least one")
+    for what, asked, usual in (
+        ("form", scheme.form, "standard"), ("ranges", scheme.ranges, "static")
+    ):  # fmt: skip
+        if asked != usual and profile != "onnxruntime":
+            raise UsageError(f"{what} {asked}", f"in profile {profile}", "an .onnx file")
     graph = prepared(graph, scheme)
     if scheme.form == "qonnx":
         ranges = narrow_ranges(graph, x, scheme, given, progress)
         layers = _layers(graph, x[:_FITTED_SAMPLES], scheme, ranges)
-        return _qonnx(graph, layers, ranges, profile)
+        return _qonnx(graph, layers, ranges)
     params = activation_params(graph, x, scheme, given, progress)
     ranges = {name: ActivationRange(found) for name, found in params.items()}
     layers = _layers(graph, x[:_FITTED_SAMPLES], scheme, ranges)
     if scheme.ranges == "dynamic":
-        return _dynamic(graph, layers, profile)
+        return _dynamic(graph, layers)
     return PostTraining(assemble(graph, layers, params, profile), graph, tuple(layers.values()))
 
 
-def _dynamic(graph: Graph, layers: dict[str, LayerWeights], profile: str) -> PostTraining:
+def _dynamic(graph: Graph, layers: dict[str, LayerWeights]) -> PostTraining:
     """Ranges made at run time are what files say, and no graph of ours: it is read from one."""
-    if profile != "onnxruntime":
-        raise UsageError("ranges dynamic", f"in profile {profile}", "an .onnx file")
     for layer in layers.values():
         if layer.weights.coding != Coding(8) or layer.weights.zero_points.any():
             given = f"{layer.quantizer} weights of {layer.weights.coding.bits} bits"
@@ -101,11 +104,9 @@ def _dynamic(graph: Graph, layers: dict[str, LayerWeights], profile: str) -> Pos
 
 
 def _qonnx(
-    graph: Graph, layers: dict[str, LayerWeights], ranges: dict[str, ActivationRange], profile: str
+    graph: Graph, layers: dict[str, LayerWeights], ranges: dict[str, ActivationRange]
 ) -> PostTraining:
     """Likewise, since the arithmetic of such a file is in how it is read."""
-    if profile != "onnxruntime":
-        raise UsageError("form qonnx", f"in profile {profile}", "an .onnx file")
     for layer in layers.values():
         coding = layer.weights.coding
         if coding.table or coding.group or layer.weights.zero_points.any():
@@ -114,9 +115,8 @@ def _qonnx(
     activations = {}
     for name, found in ranges.items():
         scale, point = found.params.scale, found.params.zero_point
-        signed = found.low != -128
-        shift = 0 if signed else 128
-        activations[name] = ActivationQuantizer(scale, point + shift, found.bits, signed)
+        shift = 0 if found.signed else 128
+        activations[name] = ActivationQuantizer(scale, point + shift, found.bits, found.signed)
     content = qonnx_bytes(graph, {k: (v.weights, v.bias) for k, v in layers.items()}, activations)
     made = onnx_graph(content, graph.name)
     return PostTraining(made, graph, tuple(layers.values()), content)

@@ -14,6 +14,8 @@ from simulator.npu import versions
 from simulator.result import RemedyEffect, RemedyRun
 
 SCHEMA_VERSION = 1
+# Model -> layer -> bits -> by how much outliers raise the exponent.
+Shifts = Mapping[str, Mapping[str, Mapping[int, int]]]
 _SURE = 2.0  # standard errors from 0
 
 
@@ -26,7 +28,7 @@ def verdict(effect: RemedyEffect) -> str:
 
 def study_report(
     runs: Sequence[RemedyRun], found: Sequence[RemedyEffect],
-    shifts: Mapping[str, Mapping[str, Mapping[int, int]]], markdown: bool = False,
+    shifts: Shifts, markdown: bool = False,
 ) -> str:  # fmt: skip
     """Accuracies of each model, what each remedy does, and what moves scales.
 
@@ -105,7 +107,7 @@ def _movement(runs: Sequence[RemedyRun], form: str) -> str:
     return f"{head}\n\n" + _table(rows, ["", "", *(f"{b} bits" for b in _bits(runs))], form, 2)
 
 
-def _shifts(shifts: Mapping[str, Mapping[str, Mapping[int, int]]], form: str) -> str:
+def _shifts(shifts: Shifts, form: str) -> str:
     rows = []
     for model, layers in shifts.items():
         for width in sorted(next(iter(layers.values())), reverse=True):
@@ -119,9 +121,18 @@ def _shifts(shifts: Mapping[str, Mapping[str, Mapping[int, int]]], form: str) ->
     return f"{head}\n\n" + _table(rows, headers, form)
 
 
+def study_from_dict(told: Mapping[str, Any]) -> tuple[list[RemedyRun], Shifts]:
+    """Runs and shifts of what :func:`study_to_dict` has made, also where it comes from a file."""
+    shifts = {
+        model: {name: {int(b): shift for b, shift in bits.items()} for name, bits in layers.items()}
+        for model, layers in told["outlier_shifts"].items()
+    }
+    return [RemedyRun.from_dict(run) for run in told["runs"]], shifts
+
+
 def study_to_dict(
     runs: Sequence[RemedyRun], found: Sequence[RemedyEffect],
-    shifts: Mapping[str, Mapping[str, Mapping[int, int]]],
+    shifts: Shifts,
 ) -> dict[str, Any]:  # fmt: skip
     """Everything ``npusim remedies`` says."""
     told = []

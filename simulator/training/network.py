@@ -94,8 +94,8 @@ class Product(nn.Module):
 
     def written(self) -> tuple[Tensor, Tensor | None]:
         """Weights and bias as a file has them, of a network that is not in training."""
-        with torch.no_grad():
-            return self.folded(_no_statistics)
+        weights, bias = self.folded(_no_statistics)
+        return weights.detach(), None if bias is None else bias.detach()
 
 
 class QuantizedNetwork(nn.Module):
@@ -201,8 +201,8 @@ class QuantizedNetwork(nn.Module):
                 levels.detach().numpy().astype(np.int8), scales, np.zeros(scales.size, np.int64),
                 axis, quantizer.coding,
             )  # fmt: skip
-            exact = weights.detach().numpy()
-            bias = None if offset is None else offset.detach().numpy()
+            exact = weights.numpy()
+            bias = None if offset is None else offset.numpy()
             name = type(quantizer).__name__.lower()
             error = relative_error(exact, found)
             layers[node.name] = LayerWeights(node, name, found, bias, error)

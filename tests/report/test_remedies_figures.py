@@ -12,20 +12,13 @@ pytest.importorskip("matplotlib")
 from simulator.explore.remedies import effects
 from simulator.report.figures import draw
 from simulator.report.figures.remedies import accuracy_figure, gains_figure, layers_figure
+from simulator.report.remedies import study_from_dict
 from simulator.resources import data_folder
-from simulator.result import LayerExponents, RemedyRun
 
 
 def test_what_is_drawn_is_what_the_runs_say(tmp_path: Path) -> None:
     told = json.loads((data_folder("workloads") / "mobilenets" / "remedies.json").read_text())
-    runs = [
-        RemedyRun(**{**run, "layers": tuple(LayerExponents(**layer) for layer in run["layers"])})
-        for run in told["runs"]
-    ]
-    shifts = {
-        model: {name: {int(b): s for b, s in bits.items()} for name, bits in layers.items()}
-        for model, layers in told["outlier_shifts"].items()
-    }
+    runs, shifts = study_from_dict(told)
     found = effects(runs)
     # The effects that were printed beside the runs follow from them.
     stated = {(e["variant"], e["bits"]): e["mean"] for e in told["effects"]}

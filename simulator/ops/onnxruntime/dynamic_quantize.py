@@ -70,8 +70,7 @@ def lower(graph: Graph, node: Node, device: Device) -> common.Lowered:
         )
     extremes = f"{node.name}/extremes"
     first = _extremes(graph, node, extremes, device)
-    ends = graph.spec(numbers).elements if first.function == "extremes" else 1
-    rows = first.nest.out_w if ends > 1 else 1
+    rows = first.nest.out_w
     over = LaneWork(cycles=2 * rows, multiplies=1, adds=2 * rows)
     plan = {
         scale: ((extremes,), over), zero: ((extremes, scale), _SCALAR),
